@@ -1,0 +1,1 @@
+"""MLS 1.0 (RFC 9420), one module per chapter."""

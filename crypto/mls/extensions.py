@@ -1,0 +1,56 @@
+"""Extensions (RFC 9420 §13, §17.3): opaque to the codec, given a meaning here."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from crypto.mls.credentials import Credential
+from crypto.wire import Uint16, struct
+
+
+class ExtensionType(IntEnum):
+    """Registered extension types (§17.3, and `last_resort_key_package` of the MLS extensions draft)."""
+
+    APPLICATION_ID = 1
+    RATCHET_TREE = 2
+    REQUIRED_CAPABILITIES = 3
+    EXTERNAL_PUB = 4
+    EXTERNAL_SENDERS = 5
+    LAST_RESORT_KEY_PACKAGE = 10
+
+
+DEFAULT_EXTENSION_TYPES = frozenset({1, 2, 3, 4, 5})
+"""Types that every client supports and that capabilities never list (§7.2)."""
+
+
+@struct
+class Extension:
+    """One extension. Types that we do not know are carried through untouched."""
+
+    extension_type: Uint16
+    extension_data: bytes
+
+
+@struct
+class RequiredCapabilities:
+    """What every member must support, in the GroupContext (§11.1)."""
+
+    extension_types: tuple[Uint16, ...]
+    proposal_types: tuple[Uint16, ...]
+    credential_types: tuple[Uint16, ...]
+
+
+@struct
+class ExternalSender:
+    """Someone outside the group who may send proposals (§12.1.8.1)."""
+
+    signature_key: bytes
+    credential: Credential
+
+
+def find_extension(extensions: tuple[Extension, ...], extension_type: int) -> bytes | None:
+    """The data of the extension of that type, or None. Lists hold each type at most once (§13.4)."""
+    for extension in extensions:
+        if extension.extension_type == extension_type:
+            return extension.extension_data
+    return None

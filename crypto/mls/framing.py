@@ -1,0 +1,209 @@
+"""Message framing (RFC 9420 §6)."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Annotated
+
+from crypto.mls.key_package import KeyPackage
+from crypto.mls.key_schedule import GroupContext
+from crypto.mls.proposals import Commit, Proposal
+from crypto.mls.tree_nodes import Version
+from crypto.mls.welcome import GroupInfo, Welcome
+from crypto.wire import Depends, Fixed, Select, Uint, Uint32, Uint64, struct, variant
+
+
+class WireFormat(IntEnum):
+    """What an MLSMessage holds (§17.2)."""
+
+    PUBLIC_MESSAGE = 1
+    PRIVATE_MESSAGE = 2
+    WELCOME = 3
+    GROUP_INFO = 4
+    KEY_PACKAGE = 5
+
+
+class ContentType(IntEnum):
+    """What a framed message carries."""
+
+    APPLICATION = 1
+    PROPOSAL = 2
+    COMMIT = 3
+
+
+class SenderType(IntEnum):
+    """Who sends a framed message."""
+
+    MEMBER = 1
+    EXTERNAL = 2
+    NEW_MEMBER_PROPOSAL = 3
+    NEW_MEMBER_COMMIT = 4
+
+
+@variant(SenderType.MEMBER)
+class MemberSender:
+    """A member, by its leaf index."""
+
+    leaf_index: Uint32
+
+
+@variant(SenderType.EXTERNAL)
+class ExternalSenderIndex:
+    """Someone listed in the `external_senders` extension, by the place in that list."""
+
+    sender_index: Uint32
+
+
+@variant(SenderType.NEW_MEMBER_PROPOSAL)
+class NewMemberProposalSender:
+    """A client that proposes its own addition."""
+
+
+@variant(SenderType.NEW_MEMBER_COMMIT)
+class NewMemberCommitSender:
+    """A client that joins by external commit."""
+
+
+AnySender = MemberSender | ExternalSenderIndex | NewMemberProposalSender | NewMemberCommitSender
+Sender = Annotated[AnySender, Select(1)]
+
+
+@variant(ContentType.APPLICATION)
+class ApplicationContent:
+    """Application data."""
+
+    application_data: bytes
+
+
+@variant(ContentType.PROPOSAL)
+class ProposalContent:
+    """A proposal."""
+
+    proposal: Proposal
+
+
+AnyContent = ApplicationContent | ProposalContent | Commit
+
+
+@struct
+class FramedContent:
+    """The content of a message and who sent it where (§6)."""
+
+    group_id: bytes
+    epoch: Uint64
+    sender: Sender
+    authenticated_data: bytes
+    content: Annotated[AnyContent, Select(1)]
+
+
+@struct
+class ContentAuth:
+    """FramedContentAuthData of an application message or a proposal (§6.1)."""
+
+    signature: bytes
+
+
+@struct
+class CommitAuth:
+    """FramedContentAuthData of a commit (§6.1). The two fields are one codec, so `signature` is not the last."""
+
+    signature: bytes
+    confirmation_tag: bytes
+
+
+AnyAuth = ContentAuth | CommitAuth
+
+
+def _signed_context(_version: int, _format: int, framed: FramedContent) -> type[GroupContext] | None:
+    return GroupContext if isinstance(framed.sender, MemberSender | NewMemberCommitSender) else None
+
+
+def _auth_of(framed: FramedContent) -> type[AnyAuth]:
+    return CommitAuth if isinstance(framed.content, Commit) else ContentAuth
+
+
+def _auth_after_format(_format: int, framed: FramedContent) -> type[AnyAuth]:
+    return _auth_of(framed)
+
+
+def _membership_tag(framed: FramedContent, _auth: AnyAuth) -> type[bytes] | None:
+    return bytes if isinstance(framed.sender, MemberSender) else None
+
+
+@struct
+class FramedContentTBS:
+    """What a message's signature covers (§6.1): for members and external joiners the GroupContext too."""
+
+    version: Version
+    wire_format: Annotated[WireFormat, Uint(2)]
+    content: FramedContent
+    context: Annotated[GroupContext | None, Depends(_signed_context)]
+
+
+@struct
+class AuthenticatedContent:
+    """A message with its proofs, whatever way it travelled (§6)."""
+
+    wire_format: Annotated[WireFormat, Uint(2)]
+    content: FramedContent
+    auth: Annotated[AnyAuth, Depends(_auth_after_format)]
+
+
+@variant(WireFormat.PUBLIC_MESSAGE)
+class PublicMessage:
+    """A message that is signed and not encrypted (§6.2). Only members' messages carry a membership tag."""
+
+    content: FramedContent
+    auth: Annotated[AnyAuth, Depends(_auth_of)]
+    membership_tag: Annotated[bytes | None, Depends(_membership_tag)]
+
+
+@variant(WireFormat.PRIVATE_MESSAGE)
+class PrivateMessage:
+    """A message that is signed and encrypted (§6.3)."""
+
+    group_id: bytes
+    epoch: Uint64
+    content_type: Annotated[ContentType, Uint(1)]
+    authenticated_data: bytes
+    encrypted_sender_data: bytes
+    ciphertext: bytes
+
+
+@struct
+class SenderData:
+    """Who sent a PrivateMessage and under which key (§6.3.2)."""
+
+    leaf_index: Uint32
+    generation: Uint32
+    reuse_guard: Annotated[bytes, Fixed(4)]
+
+
+@struct
+class SenderDataAAD:
+    """The AAD of SenderData (§6.3.2)."""
+
+    group_id: bytes
+    epoch: Uint64
+    content_type: Annotated[ContentType, Uint(1)]
+
+
+@struct
+class PrivateContentAAD:
+    """The AAD of a PrivateMessage's content (§6.3.1)."""
+
+    group_id: bytes
+    epoch: Uint64
+    content_type: Annotated[ContentType, Uint(1)]
+    authenticated_data: bytes
+
+
+AnyBody = PublicMessage | PrivateMessage | Welcome | GroupInfo | KeyPackage
+
+
+@struct
+class MLSMessage:
+    """The envelope of everything that goes over the wire (§6)."""
+
+    version: Version
+    body: Annotated[AnyBody, Select(2)]

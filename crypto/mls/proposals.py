@@ -1,0 +1,118 @@
+"""Proposals (RFC 9420 §12.1): the changes that a commit may cover.
+
+Owns the structs. A proposal type that we do not know has no length of its own, so it cannot be carried: it is refused
+by the codec, and our capabilities never claim it.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Annotated
+
+from crypto.mls.extensions import Extension
+from crypto.mls.key_package import KeyPackage
+from crypto.mls.psk import PreSharedKeyID
+from crypto.mls.tree_nodes import LeafNode, UpdatePath, Version
+from crypto.wire import Select, Uint16, Uint32, variant
+
+
+class ProposalType(IntEnum):
+    """Registered proposal types (§17.4)."""
+
+    ADD = 1
+    UPDATE = 2
+    REMOVE = 3
+    PSK = 4
+    REINIT = 5
+    EXTERNAL_INIT = 6
+    GROUP_CONTEXT_EXTENSIONS = 7
+
+
+@variant(ProposalType.ADD)
+class Add:
+    """Add the client of a key package (§12.1.1)."""
+
+    key_package: KeyPackage
+
+
+@variant(ProposalType.UPDATE)
+class Update:
+    """Replace the sender's own leaf (§12.1.2)."""
+
+    leaf_node: LeafNode
+
+
+@variant(ProposalType.REMOVE)
+class Remove:
+    """Remove the member at a leaf index (§12.1.3)."""
+
+    removed: Uint32
+
+
+@variant(ProposalType.PSK)
+class PreSharedKey:
+    """Mix a pre-shared key into the next epoch (§12.1.4)."""
+
+    psk: PreSharedKeyID
+
+
+@variant(ProposalType.REINIT)
+class ReInit:
+    """End this group in favour of a new one with other parameters (§12.1.5)."""
+
+    group_id: bytes
+    version: Version
+    cipher_suite: Uint16
+    extensions: tuple[Extension, ...]
+
+
+@variant(ProposalType.EXTERNAL_INIT)
+class ExternalInit:
+    """Start an epoch from outside (§12.1.6)."""
+
+    kem_output: bytes
+
+
+@variant(ProposalType.GROUP_CONTEXT_EXTENSIONS)
+class GroupContextExtensions:
+    """Replace the group's extensions (§12.1.7)."""
+
+    extensions: tuple[Extension, ...]
+
+
+AnyProposal = Add | Update | Remove | PreSharedKey | ReInit | ExternalInit | GroupContextExtensions
+Proposal = Annotated[AnyProposal, Select(2)]
+
+
+class ProposalOrRefType(IntEnum):
+    """How a commit names a proposal (§12.4)."""
+
+    PROPOSAL = 1
+    REFERENCE = 2
+
+
+@variant(ProposalOrRefType.PROPOSAL)
+class ProposalByValue:
+    """The proposal itself, from the committer."""
+
+    proposal: Proposal
+
+
+@variant(ProposalOrRefType.REFERENCE)
+class ProposalByReference:
+    """The hash of a proposal that was sent before (§5.2), KDF.Nh bytes."""
+
+    reference: bytes
+
+
+ProposalOrRef = Annotated[ProposalByValue | ProposalByReference, Select(1)]
+
+CONTENT_TYPE_COMMIT = 3
+
+
+@variant(CONTENT_TYPE_COMMIT)
+class Commit:
+    """The proposals that a new epoch applies, and the committer's update path where one is needed (§12.4)."""
+
+    proposals: tuple[ProposalOrRef, ...]
+    path: UpdatePath | None

@@ -1,0 +1,157 @@
+"""The nodes of a ratchet tree (RFC 9420 §7.1 to §7.3, §7.6): what they hold and how a leaf is signed.
+
+Owns the structs and the leaf's signature. Does not own the tree (`ratchet_tree`) or the rules a leaf must meet.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Annotated, NewType
+
+from crypto.mls.credentials import Credential
+from crypto.mls.extensions import Extension
+from crypto.suites import CipherSuite, HPKECiphertext, SignatureKeyPair
+from crypto.wire import Select, Uint, Uint16, Uint32, Uint64, encode_opaque, encode_unsigned, struct, variant
+
+LeafIndex = NewType("LeafIndex", int)
+"""Counts leaves from the left: 0, 1, 2, … The node index of a leaf is twice this."""
+
+NodeIndex = NewType("NodeIndex", int)
+"""Counts all nodes of the array (Appendix C): leaves even, parents odd."""
+
+
+class ProtocolVersion(IntEnum):
+    """The only version there is (§6)."""
+
+    MLS10 = 1
+
+
+Version = Annotated[ProtocolVersion, Uint(2)]
+
+
+class NodeType(IntEnum):
+    """The kind of an occupied node (§7.8)."""
+
+    LEAF = 1
+    PARENT = 2
+
+
+class LeafNodeSource(IntEnum):
+    """Where a leaf came from (§7.2)."""
+
+    KEY_PACKAGE = 1
+    UPDATE = 2
+    COMMIT = 3
+
+
+@struct
+class Capabilities:
+    """What a client supports beyond the defaults (§7.2). Values that we do not know grant nothing and harm nothing."""
+
+    versions: tuple[Uint16, ...]
+    cipher_suites: tuple[Uint16, ...]
+    extensions: tuple[Uint16, ...]
+    proposals: tuple[Uint16, ...]
+    credentials: tuple[Uint16, ...]
+
+
+@struct
+class Lifetime:
+    """When a leaf may be used: Unix seconds, both ends included (§7.2)."""
+
+    not_before: Uint64
+    not_after: Uint64
+
+
+@variant(LeafNodeSource.KEY_PACKAGE)
+class KeyPackageSource:
+    """The leaf came in a KeyPackage."""
+
+    lifetime: Lifetime
+
+
+@variant(LeafNodeSource.UPDATE)
+class UpdateSource:
+    """The leaf came in an Update proposal."""
+
+
+@variant(LeafNodeSource.COMMIT)
+class CommitSource:
+    """The leaf came in a Commit's path."""
+
+    parent_hash: bytes
+
+
+Source = Annotated[KeyPackageSource | UpdateSource | CommitSource, Select(1)]
+
+
+@variant(NodeType.LEAF)
+class LeafNode:
+    """A member's leaf (§7.2). `encryption_key` is an HPKE public key, `signature_key` one of the suite's scheme."""
+
+    encryption_key: bytes
+    signature_key: bytes
+    credential: Credential
+    capabilities: Capabilities
+    source: Source
+    extensions: tuple[Extension, ...]
+    signature: bytes
+
+
+@variant(NodeType.PARENT)
+class ParentNode:
+    """An occupied parent (§7.1). `unmerged_leaves` are leaf indices, ascending."""
+
+    encryption_key: bytes
+    parent_hash: bytes
+    unmerged_leaves: tuple[Uint32, ...]
+
+
+Node = Annotated[LeafNode | ParentNode, Select(1)]
+RatchetTreeNodes = tuple[Node | None, ...]
+"""The `ratchet_tree` extension: `optional<Node> ratchet_tree<V>` (§12.4.3.3)."""
+
+
+@struct
+class UpdatePathNode:
+    """One node of an update path: its new key, and the path secret for each node of the copath's resolution (§7.6)."""
+
+    encryption_key: bytes
+    encrypted_path_secret: tuple[HPKECiphertext, ...]
+
+
+@struct
+class UpdatePath:
+    """A committer's new leaf and the new keys of its filtered direct path, from the bottom up (§7.6)."""
+
+    leaf_node: LeafNode
+    nodes: tuple[UpdatePathNode, ...]
+
+
+def leaf_node_tbs(leaf: LeafNode, group_id: bytes, leaf_index: LeafIndex) -> bytes:
+    """LeafNodeTBS (§7.2). A leaf in a KeyPackage is signed without group and index: they are not known yet."""
+    if isinstance(leaf.source, KeyPackageSource):
+        return encode_unsigned(leaf)
+    return encode_unsigned(leaf) + encode_opaque(group_id) + leaf_index.to_bytes(4, "big")
+
+
+def sign_leaf_node(
+    suite: CipherSuite, signer: SignatureKeyPair, unsigned: LeafNode, group_id: bytes, leaf_index: LeafIndex
+) -> LeafNode:
+    """The same leaf with its signature (§7.2); whatever `unsigned.signature` holds is replaced."""
+    signature = suite.sign_with_label(signer, "LeafNodeTBS", leaf_node_tbs(unsigned, group_id, leaf_index))
+    return LeafNode(
+        unsigned.encryption_key,
+        unsigned.signature_key,
+        unsigned.credential,
+        unsigned.capabilities,
+        unsigned.source,
+        unsigned.extensions,
+        signature,
+    )
+
+
+def verify_leaf_node(suite: CipherSuite, leaf: LeafNode, group_id: bytes, leaf_index: LeafIndex) -> None:
+    """Raise `AuthenticationError` unless the leaf signed itself (§7.3)."""
+    tbs = leaf_node_tbs(leaf, group_id, leaf_index)
+    suite.verify_with_label(leaf.signature_key, "LeafNodeTBS", tbs, leaf.signature)

@@ -1,0 +1,57 @@
+"""Joining by Welcome (RFC 9420 §12.4.3): GroupInfo, GroupSecrets, Welcome."""
+
+from __future__ import annotations
+
+from crypto.mls.extensions import Extension
+from crypto.mls.key_schedule import GroupContext
+from crypto.mls.psk import PreSharedKeyID
+from crypto.secret import Secret
+from crypto.suites import HPKECiphertext
+from crypto.wire import Uint16, Uint32, struct, variant
+
+WIRE_FORMAT_WELCOME = 3
+WIRE_FORMAT_GROUP_INFO = 4
+
+
+@variant(WIRE_FORMAT_GROUP_INFO)
+class GroupInfo:
+    """What a joiner must know of the group, signed by a member (§12.4.3)."""
+
+    group_context: GroupContext
+    extensions: tuple[Extension, ...]
+    confirmation_tag: bytes
+    signer: Uint32
+    signature: bytes
+
+
+@struct
+class PathSecret:
+    """The path secret of the lowest node that the joiner shares with the committer."""
+
+    path_secret: Secret
+
+
+@struct
+class GroupSecrets:
+    """What is encrypted to one joiner."""
+
+    joiner_secret: Secret
+    path_secret: PathSecret | None
+    psks: tuple[PreSharedKeyID, ...]
+
+
+@struct
+class EncryptedGroupSecrets:
+    """GroupSecrets for the joiner whose KeyPackageRef is `new_member`."""
+
+    new_member: bytes
+    encrypted_group_secrets: HPKECiphertext
+
+
+@variant(WIRE_FORMAT_WELCOME)
+class Welcome:
+    """Lets the clients that a commit added into the epoch that it made."""
+
+    cipher_suite: Uint16
+    secrets: tuple[EncryptedGroupSecrets, ...]
+    encrypted_group_info: bytes
