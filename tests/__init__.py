@@ -1,0 +1,1 @@
+"""The tests: published vectors first, then properties, then attacks."""
