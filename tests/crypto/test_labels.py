@@ -1,0 +1,124 @@
+"""A39: what is signed as one kind of object verifies as no other, neither ours nor one of MLS."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from crypto.errors import AuthenticationError
+from crypto.identity import accounts, device_list, sessions
+from crypto.identity.accounts import certify_device, certify_signing_key, verify_device, verify_signing_key
+from crypto.identity.device_list import sign_device_list, verify_device_list
+from crypto.identity.sessions import SessionAnswer, verify_session_answer
+from crypto.identity.signing import SignedLabel
+from crypto.mls.key_package import verify_key_package_signature
+from crypto.mls.tree_nodes import LeafIndex, leaf_node_tbs, verify_leaf_node
+from crypto.suites import SUITES, sign_content, sign_ed25519
+from crypto.wire import encode_unsigned
+from tests.crypto.identities import NOW, Device, key_package, key_pair, secret
+
+KEYS = key_pair("one key in every role")  # so that nothing but the label tells the kinds apart
+URL, CHALLENGE = "https://desk.example.org", secret("challenge").reveal()
+SUITE = SUITES[1]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of signed object: an example's signed content, and the check that it must pass."""
+
+    label: str
+    content: bytes
+    verify: Callable[[bytes], object]
+
+
+def kinds() -> dict[str, Kind]:
+    certificate = certify_signing_key(KEYS, KEYS.public, 1)
+    signing_key = verify_signing_key(certificate)
+    device_certificate = certify_device(KEYS, certificate, KEYS.public, NOW)
+    chain = accounts.DeviceChain(certificate, device_certificate)
+    devices = sign_device_list(KEYS, certificate, 1, frozenset({bytes(20)}), NOW)
+    answer = SessionAnswer(URL.encode(), accounts.device_id_of(KEYS.public), CHALLENGE, b"")
+    package = key_package(SUITE, Device(KEYS, device_certificate, chain))
+    leaf = package.leaf_node
+
+    def signed(example: object, signature: bytes) -> object:
+        return dataclasses.replace(example, signature=signature)  # type: ignore[type-var]
+
+    def mls(label: str, content: bytes) -> Kind:
+        return Kind(f"MLS 1.0 {label}", content, lambda s: SUITE.verify_with_label(KEYS.public, label, content, s))
+
+    return {
+        "SigningKeyCertificate": Kind(
+            SignedLabel.SIGNING_KEY_CERTIFICATE,
+            encode_unsigned(certificate),
+            lambda s: verify_signing_key(signed(certificate, s)),  # type: ignore[arg-type]
+        ),
+        "DeviceCertificate": Kind(
+            SignedLabel.DEVICE_CERTIFICATE,
+            encode_unsigned(device_certificate),
+            lambda s: verify_device(signing_key, signed(device_certificate, s)),  # type: ignore[arg-type]
+        ),
+        "DeviceList": Kind(
+            SignedLabel.DEVICE_LIST,
+            encode_unsigned(devices),
+            lambda s: verify_device_list(signed(devices, s), certificate, None),  # type: ignore[arg-type]
+        ),
+        "SessionAnswer": Kind(
+            SignedLabel.SESSION_ANSWER,
+            encode_unsigned(answer),
+            lambda s: verify_session_answer(KEYS.public, URL, CHALLENGE, s),
+        ),
+        "LeafNode": Kind(
+            "MLS 1.0 LeafNodeTBS",
+            leaf_node_tbs(leaf, b"", LeafIndex(0)),
+            lambda s: verify_leaf_node(SUITE, signed(leaf, s), b"", LeafIndex(0)),  # type: ignore[arg-type]
+        ),
+        "KeyPackage": Kind(
+            "MLS 1.0 KeyPackageTBS",
+            encode_unsigned(package),
+            lambda s: verify_key_package_signature(SUITE, signed(package, s)),  # type: ignore[arg-type]
+        ),
+        "FramedContent": mls("FramedContentTBS", b"content"),
+        "GroupInfo": mls("GroupInfoTBS", b"content"),
+    }
+
+
+KINDS = kinds()
+
+
+def signature_of(label: str, content: bytes) -> bytes:
+    return sign_ed25519(KEYS, sign_content(label, content))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_verifies_under_its_own_label(kind: str) -> None:
+    KINDS[kind].verify(signature_of(KINDS[kind].label, KINDS[kind].content))
+
+
+@pytest.mark.parametrize("made, asked", list(itertools.permutations(KINDS, 2)))
+def test_a39_no_kind_verifies_as_another(made: str, asked: str) -> None:
+    """The content is that of the kind asked for, the key is right: only the label under which it was signed is not.
+
+    Then the plain replay: the signature of an object of the one kind on an object of the other.
+    """
+    for content in (KINDS[asked].content, KINDS[made].content):
+        with pytest.raises(AuthenticationError):
+            KINDS[asked].verify(signature_of(KINDS[made].label, content))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_signature_without_a_label_verifies_as_nothing(kind: str) -> None:
+    with pytest.raises(AuthenticationError):
+        KINDS[kind].verify(sign_ed25519(KEYS, KINDS[kind].content))
+
+
+def test_every_label_is_tested_and_names_its_struct_and_version() -> None:
+    assert {label.value for label in SignedLabel} == {kind.label for kind in KINDS.values() if "Sealdesk" in kind.label}
+    for label in SignedLabel:
+        owner, version, name = label.split(" ")
+        assert (owner, version) == ("Sealdesk", "1.0")
+        assert any(hasattr(module, name) for module in (accounts, device_list, sessions))
