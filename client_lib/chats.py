@@ -174,7 +174,7 @@ class Chat:
                             yield message
                 if not self.is_active:
                     return
-                await events.get()
+                await self.runtime.next_event(events)
 
     def _has_said(self, message_id: bytes, after: int) -> bool:
         said = self.runtime.store.messages(self.chat_id, after)

@@ -141,20 +141,20 @@ class Client:
                         yield message
                         if stop.is_set():
                             break
-                if await _first_of(events.get(), stop.wait()):
+                if await _first_of(self._runtime.next_event(events), stop.wait()):
                     return
 
     async def events(self) -> AsyncIterator[Event]:
         """What happens from now on (`client_lib.events`)."""
         with self._runtime.listen() as events:
             while True:
-                yield await events.get()
+                yield await self._runtime.next_event(events)
 
     async def flush(self) -> None:
         """Wait until the server has answered everything that we have sent."""
         with self._runtime.listen() as events:
             while any(chat.outbox for chat in self._runtime.engine.chats.values() if chat.status == "active"):
-                await events.get()
+                await self._runtime.next_event(events)
 
     async def _unhandled(self, consumer: str, chat: Chat) -> AsyncIterator[Message]:
         """A chat's messages that a consumer has not handled; each counts as handled when the next is asked for."""

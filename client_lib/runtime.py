@@ -32,6 +32,9 @@ log = logging.getLogger("sealdesk.client")
 RECONNECT_S = 1.0
 """The wait before a new connection where not the network but what was said on it was the trouble."""
 
+ERASE_S = 1.0
+"""How long the write-ahead log may keep what a step has deleted."""
+
 RETRY_SOON = frozenset({Code.UNAVAILABLE, Code.INTERNAL, Code.TOO_MANY, Code.UNAUTHENTICATED})
 """Refusals after which we connect again, with back-off, and send again what has no answer."""
 
@@ -48,6 +51,8 @@ class Runtime:
         self._connection: asyncio.Task[None] | None = None
         self._fault: ClientError | None = None
         self._publishing: asyncio.Task[None] | None = None
+        self._erasing: asyncio.Task[None] | None = None
+        self._deleted = False
         self._listeners: set[asyncio.Queue[Event]] = set()
         self._changes: dict[bytes, asyncio.Future[None]] = {}
         self.names = {account_id: name.decode() for account_id, name in store.load("names").items()}
@@ -62,14 +67,17 @@ class Runtime:
         """Let the running step end, then disconnect and close the store."""
         if self._stream is not None:
             await self._stream.close()
-        for task in (self._connection, self._publishing):
+        for task in (self._connection, self._publishing, self._erasing):
             if task is not None:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
         async with self._steps:
             await self.http.close()
-            await asyncio.to_thread(self.store.close)
+            try:
+                await asyncio.to_thread(self.store.erase_deleted)
+            finally:
+                await asyncio.to_thread(self.store.close)
 
     async def perform(self, make: Callable[[], Draft]) -> Draft:
         """Make one step and see it through: on disk, adopted, sent, told. Raises what `make` and the store raise."""
@@ -93,6 +101,12 @@ class Runtime:
             yield events
         finally:
             self._listeners.discard(events)
+
+    async def next_event(self, events: asyncio.Queue[Event]) -> Event:
+        """The next event of a queue of `listen`. Raises `ClientError` if the client has stopped: nothing would come."""
+        if self._fault is not None and events.empty():
+            raise self._fault
+        return await events.get()
 
     async def set_name(self, account_id: bytes, name: str) -> None:
         """Keep the user's name for an account (20 bytes)."""
@@ -151,6 +165,7 @@ class Runtime:
     async def _see_through(self, draft: Draft) -> None:
         if draft.writes:
             await asyncio.to_thread(self.store.apply, draft.writes)
+            self._erase_soon()
         draft.adopt()
         if self._stream is not None and draft.frames:
             await self._stream.send(draft.frames)
@@ -221,6 +236,21 @@ class Runtime:
         for settled in self._changes.values():
             if not settled.done():
                 settled.set_exception(self._fault)
+
+    def _erase_soon(self) -> None:
+        self._deleted = True
+        if self._erasing is None or self._erasing.done():
+            self._erasing = asyncio.create_task(self._erase())
+
+    async def _erase(self) -> None:
+        """Take the copies of deleted keys off the disk too; once a second, as each time costs a write of the disk."""
+        while self._deleted:
+            await asyncio.sleep(ERASE_S)
+            self._deleted = False
+            try:
+                await asyncio.to_thread(self.store.erase_deleted)
+            except StoreError as error:
+                self._tell(Alert(None, f"deleted keys are still on disk: {error}"))
 
     def _publish_soon(self) -> None:
         if self.engine.unpublished_key_packages and (self._publishing is None or self._publishing.done()):
