@@ -30,7 +30,7 @@ async def registered(
 async def until(condition: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
     """Wait until something is so; bounded."""
     async with asyncio.timeout(timeout_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  # what is waited for happens in stores and other processes
             await asyncio.sleep(0.02)
 
 

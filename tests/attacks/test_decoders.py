@@ -1,0 +1,192 @@
+"""Random and mutated bytes at everything that decodes: only the documented errors come out, whatever goes in.
+
+The samples are real: what two people's clients really said to each other, mutated at random places.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from client_lib import content as mimi
+from client_lib.errors import ContentError
+from crypto import public
+from crypto.attachments import AttachmentOpener, AttachmentSealer
+from crypto.errors import CryptoError
+from crypto.identity.accounts import DeviceCertificate, DeviceChain, SigningKeyCertificate, verify_chain
+from crypto.identity.device_list import DeviceList
+from crypto.mls import snapshot
+from crypto.mls.framing import decode_message
+from crypto.mls.group import join
+from crypto.mls.tree_nodes import RatchetTreeNodes
+from crypto.mls.verified_key_package import verify_key_package
+from crypto.secret import Secret
+from crypto.wire import decode, decode_as, encode, encode_as
+from protocol import api, frames
+from protocol.invitations import format_invitation, parse_invitation
+from tests.client_lib.engine.world import NOW_MS, Person, Relay, settle
+
+NOW = NOW_MS // 1000
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
+"""What msgspec raises for bytes that are not what was asked for; both sides of the stream catch the two."""
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Something that takes bytes from outside, a real sample for it, and the errors that it may raise."""
+
+    name: str
+    decode: Callable[[bytes], Any]
+    sample: bytes
+    errors: tuple[type[Exception], ...] = (CryptoError,)
+
+
+@cache
+def decoders() -> dict[str, Decoder]:
+    relay = Relay()
+    alice, bob = Person(relay, 1), Person(relay, 2)
+    chat = alice.create_chat("private", bob)
+    settle(alice, bob)
+    group = bob.engine.chats[chat].group  # before the two messages below
+    assert group is not None
+    alice.say(chat, "a sample of real content")
+    alice.apply(alice.engine.change_members(chat, bytes(16), (), (), NOW_MS))
+    settle(alice, bob)
+    log = relay.chats[chat].log
+    application, commit_message = log[-2].message, log[-1].message
+    own = next(iter(bob.engine.unpublished_key_packages))
+    package, identity = own.bundle.message(), bob.identity
+    certificate = identity.device_certificate
+    content = next(stored.content for stored in bob.history(chat))
+    rows = snapshot.rows(group)
+    bundles = {bundle.bundle.reference: bundle.bundle for bundle in bob.engine.unpublished_key_packages}
+    welcome = _welcome(relay, alice, bob)
+    account = relay.accounts[bob.account_id]
+
+    def load_with(name: str) -> Callable[[bytes], Any]:
+        return lambda data: snapshot.load(rows | {name: data}, bob.identity.device_key)
+
+    key = Secret(bytes(32))
+    sealer = AttachmentSealer(key)
+    sealed = sealer.seal(b"the whole file", last=True)
+    client_frames = msgspec.msgpack.encode([frames.Send(bytes(16), chat, application)])
+    server_frames = msgspec.msgpack.encode([log[1]])
+    json_account = msgspec.json.encode(account)
+    known = [
+        Decoder("MLSMessage, private", decode_message, application),
+        Decoder("MLSMessage, commit", decode_message, commit_message),
+        Decoder("MLSMessage, Welcome", decode_message, welcome),
+        Decoder("MLSMessage, key package", decode_message, package),
+        Decoder("ratchet tree", lambda data: decode_as(RatchetTreeNodes, data), _tree(group)),
+        Decoder("SigningKeyCertificate", _struct(SigningKeyCertificate), encode(identity.signing_key_certificate)),
+        Decoder("DeviceCertificate", _struct(DeviceCertificate), encode(certificate)),
+        Decoder("DeviceList", _struct(DeviceList), encode(identity.device_list)),
+        Decoder("DeviceChain", _struct(DeviceChain), identity.credential.identity),
+        Decoder("verify_chain", verify_chain, identity.credential.identity),
+        Decoder("public.parse_message_header", public.parse_message_header, application),
+        Decoder("public.parse_welcome", public.parse_welcome, welcome),
+        Decoder("public.parse_device_certificate", public.parse_device_certificate, encode(certificate)),
+        Decoder("public.verify_key_package", lambda data: public.verify_key_package(data, certificate, NOW), package),
+        Decoder(
+            "public.verify_account",
+            lambda data: public.verify_account(data, account.device_certificates, account.device_list),
+            account.signing_key_certificate,
+        ),
+        Decoder("verify_key_package", lambda data: verify_key_package(data, NOW), package),
+        Decoder("join", lambda data: join(data, bundles, bob.identity.device_key, now=NOW), welcome),
+        Decoder("Group.receive, message", lambda data: group.receive(data, NOW), application),
+        Decoder("Group.receive, commit", lambda data: group.receive(data, NOW), commit_message),
+        *(Decoder(f"snapshot row {name}", load_with(name), row) for name, row in rows.items()),
+        Decoder("snapshot bundle", snapshot.decode_bundle, snapshot.encode_bundle(own.bundle)),
+        Decoder("MIMI content", mimi.decode, content, (ContentError,)),
+        Decoder("attachment", lambda data: AttachmentOpener(key, sealer.content_hash).open(data, last=True), sealed),
+        Decoder("client frames", _msgpack(frames.ClientFrames), client_frames, UNREADABLE),
+        Decoder("server frames", _msgpack(frames.ServerFrames), server_frames, UNREADABLE),
+        Decoder("JSON account", _json(api.Account), json_account, UNREADABLE),
+        Decoder(
+            "invitation",
+            lambda data: parse_invitation(data.decode("latin-1")),
+            format_invitation(bytes(range(16))).encode(),
+            (ValueError,),
+        ),
+    ]
+    return {decoder.name: decoder for decoder in known}
+
+
+def _welcome(relay: Relay, alice: Person, bob: Person) -> bytes:
+    """A Welcome to bob that nobody has used yet."""
+    alice.create_chat("group", bob)
+    while alice.outgoing or alice.incoming:
+        if alice.outgoing:
+            alice.transmit()
+        if alice.incoming:
+            alice.process()
+    (item,) = relay.inbox[bob.device_id].values()
+    return item.message
+
+
+def _tree(group: Any) -> bytes:
+    return encode_as(RatchetTreeNodes, group.state.tree.export())
+
+
+def _struct(cls: type) -> Callable[[bytes], Any]:
+    return lambda data: decode(cls, data)
+
+
+def _msgpack(kind: Any) -> Callable[[bytes], Any]:
+    return msgspec.msgpack.Decoder(kind).decode
+
+
+def _json(kind: Any) -> Callable[[bytes], Any]:
+    return msgspec.json.Decoder(kind).decode
+
+
+NAMES = sorted(decoders())
+
+
+@st.composite
+def mutated(draw: st.DrawFn, sample: bytes) -> bytes:
+    """The sample with a few bytes changed, cut, doubled or put in; or something else altogether."""
+    data = bytearray(sample)
+    for _ in range(draw(st.integers(1, 4))):
+        place = draw(st.integers(0, max(0, len(data) - 1)))
+        match draw(st.sampled_from(["flip", "set", "cut", "insert", "truncate", "append", "noise"])):
+            case "flip" if data:
+                data[place] ^= 1 << draw(st.integers(0, 7))
+            case "set" if data:
+                data[place] = draw(st.sampled_from([0, 1, 0x3F, 0x40, 0x7F, 0x80, 0xBF, 0xC0, 0xFF]))
+            case "cut":
+                del data[place : place + draw(st.integers(1, 64))]
+            case "insert":
+                data[place:place] = draw(st.binary(min_size=1, max_size=16))
+            case "truncate":
+                del data[place:]
+            case "append":
+                data += draw(st.binary(min_size=1, max_size=16))
+            case "noise":
+                return draw(st.binary(max_size=200))
+    return bytes(data)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_sample_itself_is_good(name: str) -> None:
+    """A mutation says something only if the sample is accepted."""
+    decoder = decoders()[name]
+    decoder.decode(decoder.sample)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(data=st.data())
+def test_bad_bytes_raise_only_documented_errors(name: str, data: st.DataObject) -> None:
+    decoder = decoders()[name]
+    with contextlib.suppress(*decoder.errors):
+        decoder.decode(data.draw(mutated(decoder.sample)))
