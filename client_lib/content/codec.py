@@ -36,7 +36,7 @@ EXTENSION_DEPTH_MAX: Final = 4
 
 _FIELDS: Final = 7
 _EXTENSIONS_FIELD: Final = 5
-# A part at the deepest level is inside 4 part arrays and the 3 arrays that hold parts.
+# Four levels of parts are four arrays, and three more that hold them; this is what bounds `_Parts.decode`.
 _BODY_DEPTH_MAX: Final = 2 * PART_DEPTH_MAX - 1
 _NULL, _SINGLE, _EXTERNAL, _MULTI = range(4)
 _SENDER_URI, _ROOM_URI = 1, 2
@@ -95,7 +95,7 @@ def decode(data: bytes) -> Content:
         sender_uri=sender_uri,
         room_uri=room_uri,
         extensions=extensions,
-        body=_Parts().decode(cbor.load(items[6]), PART_DEPTH_MAX),
+        body=_Parts().decode(cbor.load(items[6])),
     )
 
 
@@ -135,7 +135,7 @@ class _Parts:
     def __init__(self) -> None:
         self.count = 0
 
-    def decode(self, value: object, depth: int) -> Part:
+    def decode(self, value: object) -> Part:
         self.count += 1
         if self.count > PARTS_MAX:
             raise ContentError(f"content has more than {PARTS_MAX:,} parts: drop the message")
@@ -167,10 +167,7 @@ class _Parts:
                     language=language,
                 )
             case 3, [semantics, [_, _, *_] as parts]:
-                if depth == 1:
-                    raise ContentError(f"content nests parts more than {PART_DEPTH_MAX} deep: drop the message")
-                decoded = tuple(self.decode(part, depth - 1) for part in parts)
-                return MultiPart(_semantics(semantics), decoded, disposition, language)
+                return MultiPart(_semantics(semantics), tuple(map(self.decode, parts)), disposition, language)
             case _:
                 raise ContentError("content has a part of the wrong shape: drop the message")
 

@@ -186,7 +186,9 @@ class SQLiteStore:
             else:
                 self._connection.execute(_INSERT, _values(message))
         except apsw.ConstraintError as error:
-            taken = "SELECT 1 FROM messages WHERE chat_id = :chat_id AND position = :position"
+            taken = (
+                "SELECT 1 FROM messages WHERE chat_id = :chat_id AND position = :position AND status <> 'undecryptable'"
+            )
             if self._connection.execute(taken, identity).fetchall():
                 text = f"position {message.position} of this chat holds a message already: read the log after it"
             else:

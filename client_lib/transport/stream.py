@@ -119,9 +119,8 @@ class Stream:
         # One caller at a time, so that frames leave in the order of the calls.
         async with self._sending, self._changed:
             socket = self._socket
-            await self._changed.wait_for(
-                lambda: self._socket is not socket or self._waiting_bytes < WAITING_BYTES_MAX,
-            )
+            # A connection that breaks leaves nothing waiting, so this ends then too.
+            await self._changed.wait_for(lambda: self._waiting_bytes < WAITING_BYTES_MAX)
             if socket is not None and self._socket is socket:
                 self._waiting.extend(encoded)
                 self._waiting_bytes += sum(map(len, encoded))

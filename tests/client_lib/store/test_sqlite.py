@@ -140,6 +140,12 @@ def test_a_damaged_key_file_is_refused(path: Path, key_file: KeyFile, text: str)
     assert not path.exists()
 
 
+def test_a_key_file_that_cannot_be_written_leaves_no_store(path: Path) -> None:
+    with pytest.raises(StoreError, match="cannot write the key file"):
+        SQLiteStore.create(path, KeyFile(path.parent / "nowhere" / "a.key"))
+    assert not path.exists()
+
+
 def test_a_missing_key_file_is_not_made_anew_for_an_old_store(
     path: Path, key_file: KeyFile, store: SQLiteStore
 ) -> None:

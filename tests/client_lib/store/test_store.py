@@ -143,6 +143,14 @@ def test_a_message_of_ours_moves_to_its_position_once(store: Store) -> None:
     assert store.messages(CHAT) == (received(1), sent(ours, 2))
 
 
+def test_our_message_is_not_given_a_second_position_over_an_undecryptable_one(store: Store) -> None:
+    ours = sent(sending(1), 1)
+    store.apply([AddMessage(ours), AddMessage(undecryptable(2))])
+    with pytest.raises(StoreError, match="has its position already"):
+        store.apply([AddMessage(sent(sending(1), 2))])
+    assert store.messages(CHAT) == (ours, undecryptable(2))
+
+
 def test_a_refused_message_of_ours_keeps_its_place_among_the_unsent(store: Store) -> None:
     first, second = sending(1), sending(2)
     failed = dataclasses.replace(first, status=Status.FAILED, reason="you are no longer a member")

@@ -329,3 +329,13 @@ async def test_an_unknown_attachment_is_a_server_error() -> None:
         with pytest.raises(ServerError) as refused:
             await anext(http.download_attachment(CHAT, ATTACHMENT))
     assert refused.value.code is Code.NOT_FOUND
+
+
+async def test_a_download_is_refused_after_one_renewal() -> None:
+    async def refuse(_request: web.Request) -> web.Response:
+        return problem(Code.UNAUTHENTICATED, 401, "this device was removed")
+
+    async with SmallServer({f"GET {PATH}": refuse}).running() as server, HttpTransport(server.url, LOGIN) as http:
+        with pytest.raises(ServerError, match="this device was removed"):
+            await anext(http.download_attachment(CHAT, ATTACHMENT))
+        assert server.sessions_opened == 2

@@ -316,14 +316,16 @@ async def test_r16_a_full_queue_holds_the_sender_back_until_there_is_room(monkey
 async def test_a_sender_that_waits_is_released_when_the_connection_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream_module, "WAITING_BYTES_MAX", 1)
 
-    async def deaf(request: web.Request) -> web.StreamResponse:
+    async def first_deaf(request: web.Request) -> web.StreamResponse:
+        if server.sockets:
+            return await server._stream(request)
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         server.sockets.append(socket)
         await asyncio.sleep(60)
         return socket
 
-    async with SmallServer({"GET /v1/stream": deaf}).running() as server, running(server) as run:
+    async with SmallServer({"GET /v1/stream": first_deaf}).running() as server, running(server) as run:
         await run.next()
 
         async def send_much() -> None:
@@ -333,5 +335,34 @@ async def test_a_sender_that_waits_is_released_when_the_connection_breaks(monkey
         sender = asyncio.create_task(send_much())
         await asyncio.sleep(0.3)
         assert not sender.done()
-        await server.stop()
-        await asyncio.wait_for(sender, 5)
+        waited = [sent.message_id for sent in map(_decoded, run.stream._waiting) if isinstance(sent, Send)]
+        assert waited
+        request = server.sockets[0]._req
+        assert request is not None
+        assert request.transport is not None
+        request.transport.abort()
+        await asyncio.wait_for(sender, 10)
+        await run.until(Connected)
+        await run.stream.send([_ack(1)])
+        await _until(lambda: _ack(1) in server.received)
+        # What waited for the old connection is not sent on the new one: the engine sends it again, in its order.
+        assert not {frame.message_id for frame in server.received if isinstance(frame, Send)} & set(waited)
+
+
+def _decoded(encoded: bytes) -> ClientFrame:
+    (frame,) = msgspec.msgpack.decode(b"\x91" + encoded, type=list[ClientFrame])
+    return frame
+
+
+async def test_a_server_that_answers_the_upgrade_wrongly_is_tried_again() -> None:
+    answers = iter([web.Response(status=101, headers={"Upgrade": "websocket", "Connection": "upgrade"})])
+
+    async def wrong(request: web.Request) -> web.StreamResponse:
+        answer = next(answers, None)
+        return answer if answer is not None else await server._stream(request)
+
+    async with SmallServer({"GET /v1/stream": wrong}).running() as server, running(server) as run:
+        (failed, connected) = await run.until(Connected)
+        assert isinstance(failed, Disconnected)
+        assert "has no stream" in str(failed.error)
+        assert connected == Connected()
