@@ -64,7 +64,10 @@ class HPKE:
 
         Raises `DecodeError` for a bad public key.
         """
-        sealed = self.suite.encrypt(plaintext, self._load_public(public_key), info)
+        try:
+            sealed = self.suite.encrypt(plaintext, self._load_public(public_key), info)
+        except ValueError as error:  # a point of low order: the shared secret is all zero (RFC 9180 §7.1.4)
+            raise DecodeError("not an HPKE public key") from error
         return sealed[: self.kem.output_size], sealed[self.kem.output_size :]
 
     def open(self, private_key: Secret, info: bytes, kem_output: bytes, ciphertext: bytes) -> bytes:

@@ -198,6 +198,8 @@ def _ecdsa(curve: ec.EllipticCurve, algorithm: hashes.HashAlgorithm) -> Signatur
         return key.sign(message, ec.ECDSA(algorithm))
 
     def verify(public_key: bytes, message: bytes, signature: bytes) -> None:
+        if len(public_key) != 1 + 2 * size:  # a compressed point would be a second name for the same key (§5.1.1)
+            raise AuthenticationError
         try:
             key = ec.EllipticCurvePublicKey.from_encoded_point(curve, public_key)
             key.verify(signature, message, ec.ECDSA(algorithm))

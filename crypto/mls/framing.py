@@ -1,16 +1,18 @@
-"""Message framing (RFC 9420 §6)."""
+"""Message framing (RFC 9420 §6): the structs of what is signed, and of how it travels.
+
+Does not own what makes and checks them: `protection`.
+"""
 
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Annotated
+from typing import Annotated, assert_never
 
 from crypto.mls.key_package import KeyPackage
-from crypto.mls.key_schedule import GroupContext
 from crypto.mls.proposals import Commit, Proposal
-from crypto.mls.tree_nodes import Version
+from crypto.mls.tree_nodes import ProtocolVersion, Version
 from crypto.mls.welcome import GroupInfo, Welcome
-from crypto.wire import Depends, Fixed, Select, Uint, Uint32, Uint64, struct, variant
+from crypto.wire import Depends, Fixed, Select, Uint, Uint32, Uint64, decode, encode, struct, variant
 
 
 class WireFormat(IntEnum):
@@ -114,30 +116,17 @@ class CommitAuth:
 AnyAuth = ContentAuth | CommitAuth
 
 
-def _signed_context(_version: int, _format: int, framed: FramedContent) -> type[GroupContext] | None:
-    return GroupContext if isinstance(framed.sender, MemberSender | NewMemberCommitSender) else None
-
-
-def _auth_of(framed: FramedContent) -> type[AnyAuth]:
+def auth_type(framed: FramedContent) -> type[AnyAuth]:
+    """The proofs that a content needs: only a commit has a confirmation tag (§6.1)."""
     return CommitAuth if isinstance(framed.content, Commit) else ContentAuth
 
 
 def _auth_after_format(_format: int, framed: FramedContent) -> type[AnyAuth]:
-    return _auth_of(framed)
+    return auth_type(framed)
 
 
 def _membership_tag(framed: FramedContent, _auth: AnyAuth) -> type[bytes] | None:
     return bytes if isinstance(framed.sender, MemberSender) else None
-
-
-@struct
-class FramedContentTBS:
-    """What a message's signature covers (§6.1): for members and external joiners the GroupContext too."""
-
-    version: Version
-    wire_format: Annotated[WireFormat, Uint(2)]
-    content: FramedContent
-    context: Annotated[GroupContext | None, Depends(_signed_context)]
 
 
 @struct
@@ -154,7 +143,7 @@ class PublicMessage:
     """A message that is signed and not encrypted (§6.2). Only members' messages carry a membership tag."""
 
     content: FramedContent
-    auth: Annotated[AnyAuth, Depends(_auth_of)]
+    auth: Annotated[AnyAuth, Depends(auth_type)]
     membership_tag: Annotated[bytes | None, Depends(_membership_tag)]
 
 
@@ -198,6 +187,30 @@ class PrivateContentAAD:
     authenticated_data: bytes
 
 
+@struct
+class PrivateApplication:
+    """PrivateMessageContent of application data, before its padding (§6.3.1)."""
+
+    content: ApplicationContent
+    auth: ContentAuth
+
+
+@struct
+class PrivateProposal:
+    """PrivateMessageContent of a proposal, before its padding (§6.3.1)."""
+
+    content: ProposalContent
+    auth: ContentAuth
+
+
+@struct
+class PrivateCommit:
+    """PrivateMessageContent of a commit, before its padding (§6.3.1)."""
+
+    content: Commit
+    auth: CommitAuth
+
+
 AnyBody = PublicMessage | PrivateMessage | Welcome | GroupInfo | KeyPackage
 
 
@@ -207,3 +220,26 @@ class MLSMessage:
 
     version: Version
     body: Annotated[AnyBody, Select(2)]
+
+
+def encode_message(body: AnyBody) -> bytes:
+    """The bytes that go over the wire: `body` in its MLSMessage (§6)."""
+    return encode(MLSMessage(ProtocolVersion.MLS10, body))
+
+
+def decode_message(data: bytes) -> MLSMessage:
+    """Take an MLSMessage apart (§6). Raises `DecodeError`."""
+    return decode(MLSMessage, data)
+
+
+def content_type(content: AnyContent) -> ContentType:
+    """The type under which a content travels."""
+    match content:
+        case ApplicationContent():
+            return ContentType.APPLICATION
+        case ProposalContent():
+            return ContentType.PROPOSAL
+        case Commit():
+            return ContentType.COMMIT
+        case _:
+            assert_never(content)

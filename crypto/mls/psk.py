@@ -1,11 +1,21 @@
-"""Pre-shared keys (RFC 9420 §8.4)."""
+"""Pre-shared keys (RFC 9420 §8.4): their names, and how they enter the key schedule.
+
+Does not own the keys themselves: the caller finds each by its id.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Annotated
 
-from crypto.wire import Select, Uint, Uint16, Uint64, struct, variant
+from crypto.errors import RuleViolation
+from crypto.secret import Secret
+from crypto.suites import CipherSuite
+from crypto.wire import Select, Uint, Uint16, Uint64, encode, struct, variant
+
+PSK_COUNT_MAX = 2**16 - 1
+"""The most PSKs in one commit: PSKLabel counts them in 16 bits."""
 
 
 class PSKType(IntEnum):
@@ -54,3 +64,20 @@ class PSKLabel:
     id: PreSharedKeyID
     index: Uint16
     count: Uint16
+
+
+def psk_secret(suite: CipherSuite, psks: Sequence[tuple[PreSharedKeyID, Secret]]) -> Secret:
+    """What all pre-shared keys of a commit give to the epoch, KDF.Nh bytes; all zero without any.
+
+    psk_secret, §8.4. The order is that of the PreSharedKey proposals, or of GroupSecrets, and matters. Raises
+    `RuleViolation` C10 for more PSKs than a PSKLabel can count.
+    """
+    if len(psks) > PSK_COUNT_MAX:
+        raise RuleViolation("C10", f"{len(psks)} PSKs where {PSK_COUNT_MAX} can be counted")
+    chained = suite.zero_secret
+    for index, (psk_id, psk) in enumerate(psks):
+        label = encode(PSKLabel(psk_id, index, len(psks)))
+        extracted = suite.extract(suite.zero_secret, psk)
+        psk_input = suite.expand_with_label(extracted, "derived psk", label, suite.hash_size)
+        chained = suite.extract(psk_input, chained)
+    return chained

@@ -1,0 +1,1 @@
+"""Tests of `crypto`, one file per module."""

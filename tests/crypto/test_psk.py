@@ -1,0 +1,61 @@
+"""psk_secret: the official vectors, and what the order and each field mean."""
+
+from __future__ import annotations
+
+import pytest
+
+from crypto.errors import RuleViolation
+from crypto.mls import psk as psk_module
+from crypto.mls.psk import ExternalPSK, PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage, psk_secret
+from crypto.secret import Secret
+from crypto.suites import SUITES, suite
+from tests.vectors import Case, each
+
+ONE = SUITES[1]
+
+
+@each("mls/psk_secret.json")
+def test_published_psk_secrets(case: Case) -> None:
+    chosen = suite(case["cipher_suite"])
+    psks = [
+        (
+            PreSharedKeyID(ExternalPSK(bytes.fromhex(psk["psk_id"])), bytes.fromhex(psk["psk_nonce"])),
+            Secret(bytes.fromhex(psk["psk"])),
+        )
+        for psk in case["psks"]
+    ]
+    assert psk_secret(chosen, psks).reveal().hex() == case["psk_secret"]
+
+
+def test_s2_without_psks_the_input_is_all_zero() -> None:
+    for chosen in SUITES.values():
+        assert psk_secret(chosen, []) == Secret(bytes(chosen.hash_size))
+
+
+def test_s1_order_key_and_every_field_of_the_name_matter() -> None:
+    resumption = PreSharedKeyID(ResumptionPSK(ResumptionPSKUsage.APPLICATION, b"group", 3), bytes(32))
+    external = PreSharedKeyID(ExternalPSK(b"name"), bytes(32))
+    key = Secret(b"key")
+    lists = [
+        [(external, key), (resumption, key)],
+        [(resumption, key), (external, key)],
+        [(external, key)],
+        [(external, key), (external, key)],
+        [(external, Secret(b"kez"))],
+        [(PreSharedKeyID(ExternalPSK(b"name"), b"\1" + bytes(31)), key)],
+        [(PreSharedKeyID(ExternalPSK(b"namf"), bytes(32)), key)],
+        [(resumption, key)],
+        [(PreSharedKeyID(ResumptionPSK(ResumptionPSKUsage.BRANCH, b"group", 3), bytes(32)), key)],
+        [(PreSharedKeyID(ResumptionPSK(ResumptionPSKUsage.APPLICATION, b"grouq", 3), bytes(32)), key)],
+        [(PreSharedKeyID(ResumptionPSK(ResumptionPSKUsage.APPLICATION, b"group", 4), bytes(32)), key)],
+    ]
+    assert len({psk_secret(ONE, psks).reveal() for psks in lists}) == len(lists)
+
+
+def test_c10_more_psks_than_can_be_counted_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psk_module, "PSK_COUNT_MAX", 3)
+    named = (PreSharedKeyID(ExternalPSK(b"name"), bytes(32)), Secret(b"key"))
+    assert len(psk_secret(ONE, [named] * 3)) == ONE.hash_size
+    with pytest.raises(RuleViolation) as raised:
+        psk_secret(ONE, [named] * 4)
+    assert raised.value.rule == "C10"

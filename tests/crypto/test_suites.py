@@ -1,0 +1,244 @@
+"""The table of suites and its labelled functions, against the official vectors and Wycheproof."""
+
+from __future__ import annotations
+
+import pytest
+
+from crypto.errors import AuthenticationError, DecodeError, Unsupported
+from crypto.mls.secret_tree import derive_tree_secret
+from crypto.secret import Secret
+from crypto.suites import (
+    SUITES,
+    X_WING,
+    CipherSuite,
+    HPKECiphertext,
+    SignatureKeyPair,
+    derive_ed25519_key_pair,
+    sign_content,
+    suite,
+    verify_ed25519,
+)
+from tests.vectors import Case, each, wycheproof
+
+EVERY_SUITE = pytest.mark.parametrize("chosen", SUITES.values(), ids=[str(suite_id) for suite_id in SUITES])
+ECDSA_SUITES = pytest.mark.parametrize("chosen", [SUITES[2], SUITES[5], SUITES[7]], ids=["P-256", "P-521", "P-384"])
+
+
+def hexed(case: Case, *names: str) -> list[bytes]:
+    return [bytes.fromhex(case[name]) for name in names]
+
+
+@each("mls/crypto-basics.json")
+def test_ref_hash(case: Case) -> None:
+    basics = case["ref_hash"]
+    value, out = hexed(basics, "value", "out")
+    assert suite(case["cipher_suite"]).ref_hash(basics["label"], value) == out
+
+
+@each("mls/crypto-basics.json")
+def test_expand_with_label(case: Case) -> None:
+    basics = case["expand_with_label"]
+    secret, context, out = hexed(basics, "secret", "context", "out")
+    chosen = suite(case["cipher_suite"])
+    assert chosen.expand_with_label(Secret(secret), basics["label"], context, basics["length"]) == Secret(out)
+
+
+@each("mls/crypto-basics.json")
+def test_derive_secret(case: Case) -> None:
+    basics = case["derive_secret"]
+    secret, out = hexed(basics, "secret", "out")
+    assert suite(case["cipher_suite"]).derive_secret(Secret(secret), basics["label"]) == Secret(out)
+
+
+@each("mls/crypto-basics.json")
+def test_derive_tree_secret(case: Case) -> None:
+    basics = case["derive_tree_secret"]
+    secret, out = hexed(basics, "secret", "out")
+    chosen = suite(case["cipher_suite"])
+    derived = derive_tree_secret(chosen, Secret(secret), basics["label"], basics["generation"], basics["length"])
+    assert derived == Secret(out)
+
+
+@each("mls/crypto-basics.json")
+def test_sign_with_label(case: Case) -> None:
+    basics = case["sign_with_label"]
+    private, public, content, signature = hexed(basics, "priv", "pub", "content", "signature")
+    chosen = suite(case["cipher_suite"])
+    chosen.verify_with_label(public, basics["label"], content, signature)
+    ours = chosen.sign_with_label(SignatureKeyPair(Secret(private), public), basics["label"], content)
+    chosen.verify_with_label(public, basics["label"], content, ours)
+    with pytest.raises(AuthenticationError):
+        chosen.verify_with_label(public, basics["label"] + "x", content, signature)
+    with pytest.raises(AuthenticationError):
+        chosen.verify_with_label(public, basics["label"], content + b"x", signature)
+
+
+@each("mls/crypto-basics.json")
+def test_encrypt_with_label(case: Case) -> None:
+    basics = case["encrypt_with_label"]
+    private, public, context, plaintext = hexed(basics, "priv", "pub", "context", "plaintext")
+    chosen, label = suite(case["cipher_suite"]), basics["label"]
+    theirs = HPKECiphertext(*hexed(basics, "kem_output", "ciphertext"))
+    ours = chosen.encrypt_with_label(public, label, context, plaintext)
+    assert ours != theirs
+    for sealed in (theirs, ours):
+        assert chosen.decrypt_with_label(Secret(private), label, context, sealed) == Secret(plaintext)
+        with pytest.raises(AuthenticationError):
+            chosen.decrypt_with_label(Secret(private), label + "x", context, sealed)
+        with pytest.raises(AuthenticationError):
+            chosen.decrypt_with_label(Secret(private), label, context + b"x", sealed)
+
+
+def test_suites_by_code_point() -> None:
+    assert list(SUITES) == [1, 2, 3, 5, 7, 0xF647]
+    assert suite(0xF647) is X_WING
+    for suite_id in (0, 4, 6, 8, 0xFFFF):
+        with pytest.raises(Unsupported, match=f"0x{suite_id:04x}"):
+            suite(suite_id)
+
+
+@EVERY_SUITE
+def test_sizes(chosen: CipherSuite) -> None:
+    secret = chosen.generate_secret()
+    assert len(secret) == len(chosen.zero_secret) == len(chosen.hash(b"")) == chosen.hash_size
+    assert len(chosen.mac(secret, b"")) == len(chosen.extract(secret, secret)) == chosen.hash_size
+    assert chosen.zero_secret == Secret(bytes(chosen.hash_size))
+    key = chosen.expand_with_label(secret, "key", b"", chosen.aead_key_size)
+    assert len(chosen.aead_seal(key, bytes(12), b"", b"")) == 16
+    pair, signer = chosen.generate_hpke_key_pair(), chosen.signature.generate()
+    assert (len(pair.private), len(pair.public)) == (chosen.hpke.kem.private_key_size, chosen.hpke.kem.public_key_size)
+    assert len(signer.public) == chosen.signature.public_key_size
+
+
+@EVERY_SUITE
+def test_what_is_generated_is_fresh(chosen: CipherSuite) -> None:
+    assert chosen.generate_secret() != chosen.generate_secret()
+    assert chosen.generate_hpke_key_pair().public != chosen.generate_hpke_key_pair().public
+    assert chosen.signature.generate().public != chosen.signature.generate().public
+
+
+@EVERY_SUITE
+def test_a_mac_counts_only_whole(chosen: CipherSuite) -> None:
+    key = Secret(bytes(range(chosen.hash_size)))
+    tag = chosen.mac(key, b"data")
+    chosen.verify_mac(key, b"data", tag)
+    flipped = [tag[:place] + bytes([tag[place] ^ 1]) + tag[place + 1 :] for place in range(len(tag))]
+    for wrong in [*flipped, *(tag[:size] for size in range(len(tag))), tag + b"\0", tag * 2]:
+        with pytest.raises(AuthenticationError, match=r"^the message is not authentic$"):
+            chosen.verify_mac(key, b"data", wrong)
+    with pytest.raises(AuthenticationError):
+        chosen.verify_mac(key, b"dat", tag)
+
+
+@EVERY_SUITE
+def test_aead_opens_what_was_sealed_and_nothing_else(chosen: CipherSuite) -> None:
+    key, nonce = Secret(bytes(chosen.aead_key_size)), bytes(12)
+    sealed = chosen.aead_seal(key, nonce, b"aad", b"plaintext")
+    assert chosen.aead_open(key, nonce, b"aad", sealed) == b"plaintext"
+    wrong = [(nonce, b"aae", sealed), (b"\1" + nonce[1:], b"aad", sealed), (nonce, b"", sealed)]
+    wrong += [(nonce, b"aad", sealed[:size]) for size in range(len(sealed))]
+    wrong += [(nonce, b"aad", sealed[:n] + bytes([sealed[n] ^ 1]) + sealed[n + 1 :]) for n in range(len(sealed))]
+    for other_nonce, aad, ciphertext in wrong:
+        with pytest.raises(AuthenticationError, match=r"^the message is not authentic$"):
+            chosen.aead_open(key, other_nonce, aad, ciphertext)
+
+
+@EVERY_SUITE
+def test_signatures_hold_for_one_key_and_message(chosen: CipherSuite) -> None:
+    signer, other = chosen.signature.generate(), chosen.signature.generate()
+    signature = chosen.sign_with_label(signer, "label", b"content")
+    chosen.verify_with_label(signer.public, "label", b"content", signature)
+    for key, signed in (
+        (other.public, signature),
+        (signer.public[:-1], signature),
+        (signer.public + b"\0", signature),
+        (b"", signature),
+        (signer.public, b""),
+        (signer.public, signature[:-1]),
+        (signer.public, signature + b"\0"),
+        (signer.public, signature[:-1] + bytes([signature[-1] ^ 1])),
+    ):
+        with pytest.raises(AuthenticationError, match=r"^the message is not authentic$"):
+            chosen.verify_with_label(key, "label", b"content", signed)
+
+
+@ECDSA_SUITES
+def test_a_signature_key_has_one_encoding(chosen: CipherSuite) -> None:
+    """Otherwise two leaves could hold one key that looks like two (rule L12)."""
+    signer = chosen.signature.generate()
+    signature = chosen.sign_with_label(signer, "label", b"content")
+    half = len(signer.public) // 2
+    odd = signer.public[-1] & 1
+    compressed, hybrid = bytes([2 + odd]) + signer.public[1 : 1 + half], bytes([6 + odd]) + signer.public[1:]
+    for wrong in (compressed, hybrid):
+        with pytest.raises(AuthenticationError):
+            chosen.verify_with_label(wrong, "label", b"content", signature)
+
+
+@EVERY_SUITE
+def test_nothing_is_encrypted_to_a_bad_key(chosen: CipherSuite) -> None:
+    with pytest.raises(DecodeError):
+        chosen.encrypt_with_label(bytes(chosen.hpke.kem.public_key_size), "label", b"", b"plaintext")
+
+
+def test_sign_content_frames_label_and_content() -> None:
+    assert sign_content("ab", b"c") == b"\x02ab\x01c"
+
+
+def test_wycheproof_ed25519() -> None:
+    tests = wycheproof("ed25519_test.json")
+    for group, test in tests:
+        public, message, signature = bytes.fromhex(group["publicKey"]["pk"]), *hexed(test, "msg", "sig")
+        if test["result"] == "valid":
+            verify_ed25519(public, message, signature)
+        else:
+            with pytest.raises(AuthenticationError):
+                verify_ed25519(public, message, signature)
+
+
+def test_ed25519_refuses_keys_of_low_order() -> None:
+    """Under such a key one signature holds for many messages."""
+    for public in (bytes(32), b"\x01" + bytes(31), b"\xec" + b"\xff" * 30 + b"\x7f"):
+        for signature in (bytes(64), b"\x01" + bytes(63)):
+            with pytest.raises(AuthenticationError):
+                verify_ed25519(public, b"message", signature)
+
+
+def test_derive_ed25519_key_pair() -> None:
+    """RFC 8032 §7.1, test 1."""
+    seed = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
+    public = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+    assert derive_ed25519_key_pair(Secret(seed)) == SignatureKeyPair(Secret(seed), bytes.fromhex(public))
+
+
+@pytest.mark.parametrize(
+    "name, sizes", [("aes_gcm_test.json", {128: 1, 256: 5}), ("chacha20_poly1305_test.json", {256: 3})]
+)
+def test_wycheproof_aead(name: str, sizes: dict[int, int]) -> None:
+    checked = 0
+    for group, test in wycheproof(name):
+        if group["ivSize"] != 96 or group["keySize"] not in sizes:
+            continue
+        chosen = suite(sizes[group["keySize"]])
+        key, nonce, aad, plaintext, ciphertext, tag = hexed(test, "key", "iv", "aad", "msg", "ct", "tag")
+        if test["result"] == "valid":
+            assert chosen.aead_open(Secret(key), nonce, aad, ciphertext + tag) == plaintext
+            assert chosen.aead_seal(Secret(key), nonce, aad, plaintext) == ciphertext + tag
+        else:
+            with pytest.raises(AuthenticationError):
+                chosen.aead_open(Secret(key), nonce, aad, ciphertext + tag)
+        checked += 1
+    assert checked > 100
+
+
+def test_wycheproof_hmac() -> None:
+    checked = 0
+    for group, test in wycheproof("hmac_sha256_test.json"):
+        key, message, tag = hexed(test, "key", "msg", "tag")
+        if group["tagSize"] == 256 and test["result"] == "valid":
+            suite(1).verify_mac(Secret(key), message, tag)
+        else:  # a truncated tag that is right as far as it goes is wrong for us
+            with pytest.raises(AuthenticationError):
+                suite(1).verify_mac(Secret(key), message, tag)
+        checked += 1
+    assert checked == 174
