@@ -1,10 +1,27 @@
-"""Key packages (RFC 9420 §10): how a client says, in advance, "this is how to add me"."""
+"""Key packages (RFC 9420 §10): how a client says, in advance, "this is how to add me".
+
+Owns the struct and how we make ours. How others' are checked stands in `verified_key_package`.
+"""
 
 from __future__ import annotations
 
-from crypto.mls.extensions import Extension
-from crypto.mls.tree_nodes import LeafNode, Version
-from crypto.wire import Uint16, variant
+from dataclasses import dataclass
+
+from crypto.mls.credentials import AnyCredential, CredentialType
+from crypto.mls.extensions import Extension, ExtensionType, find_extension
+from crypto.mls.tree_nodes import (
+    Capabilities,
+    KeyPackageSource,
+    LeafIndex,
+    LeafNode,
+    Lifetime,
+    ProtocolVersion,
+    Version,
+    sign_leaf_node,
+)
+from crypto.secret import Secret
+from crypto.suites import SUITES, CipherSuite, SignatureKeyPair
+from crypto.wire import Uint16, encode, encode_unsigned, variant
 
 WIRE_FORMAT_KEY_PACKAGE = 5
 
@@ -19,3 +36,94 @@ class KeyPackage:
     leaf_node: LeafNode
     extensions: tuple[Extension, ...]
     signature: bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyPackageBundle:
+    """A key package of ours with the private keys that belong to it."""
+
+    key_package: KeyPackage
+    init_private: Secret
+    encryption_private: Secret
+
+    @property
+    def reference(self) -> bytes:
+        """The name by which a Welcome calls it, KDF.Nh bytes."""
+        return key_package_reference(SUITES[self.key_package.cipher_suite], self.key_package)
+
+    def message(self) -> bytes:
+        """The key package as an MLSMessage, ready to publish."""
+        return _MESSAGE_HEADER + encode(self.key_package)
+
+
+_MESSAGE_HEADER = ProtocolVersion.MLS10.to_bytes(2, "big") + WIRE_FORMAT_KEY_PACKAGE.to_bytes(2, "big")
+
+LAST_RESORT = Extension(ExtensionType.LAST_RESORT_KEY_PACKAGE, b"")
+"""Marks a key package that may be used more than once (§16.8)."""
+
+OUR_CAPABILITIES = Capabilities(
+    versions=(ProtocolVersion.MLS10,),
+    cipher_suites=tuple(SUITES),
+    extensions=(ExtensionType.LAST_RESORT_KEY_PACKAGE,),
+    proposals=(),
+    credentials=(CredentialType.BASIC,),
+)
+"""What this implementation can do, and all of it (§13.4). Default types are not listed (§7.2)."""
+
+
+def generate_key_package(
+    suite: CipherSuite,
+    credential: AnyCredential,
+    signer: SignatureKeyPair,
+    *,
+    lifetime: Lifetime,
+    last_resort: bool = False,
+) -> KeyPackageBundle:
+    """A fresh key package of ours.
+
+    KeyPackage, §10. Set `lifetime` back by an hour: others' clocks may be behind.
+    """
+    init = suite.generate_hpke_key_pair()
+    leaf, encryption_private = generate_leaf(suite, credential, signer, lifetime=lifetime)
+    extensions = (LAST_RESORT,) if last_resort else ()
+    unsigned = KeyPackage(ProtocolVersion.MLS10, suite.id, init.public, leaf, extensions, b"")
+    return KeyPackageBundle(sign_key_package(suite, signer, unsigned), init.private, encryption_private)
+
+
+def generate_leaf(
+    suite: CipherSuite, credential: AnyCredential, signer: SignatureKeyPair, *, lifetime: Lifetime
+) -> tuple[LeafNode, Secret]:
+    """A fresh leaf of ours for a key package, and its private encryption key (§7.2)."""
+    pair = suite.generate_hpke_key_pair()
+    source = KeyPackageSource(lifetime)
+    unsigned = LeafNode(pair.public, signer.public, credential, OUR_CAPABILITIES, source, (), b"")
+    return sign_leaf_node(suite, signer, unsigned, b"", LeafIndex(0)), pair.private
+
+
+def sign_key_package(suite: CipherSuite, signer: SignatureKeyPair, unsigned: KeyPackage) -> KeyPackage:
+    """The same key package with its signature (§10)."""
+    signature = suite.sign_with_label(signer, "KeyPackageTBS", encode_unsigned(unsigned))
+    return KeyPackage(
+        unsigned.version,
+        unsigned.cipher_suite,
+        unsigned.init_key,
+        unsigned.leaf_node,
+        unsigned.extensions,
+        signature,
+    )
+
+
+def verify_key_package_signature(suite: CipherSuite, key_package: KeyPackage) -> None:
+    """Raise `AuthenticationError` unless the key package is signed by its leaf's key (§10.1; rule K3)."""
+    tbs = encode_unsigned(key_package)
+    suite.verify_with_label(key_package.leaf_node.signature_key, "KeyPackageTBS", tbs, key_package.signature)
+
+
+def key_package_reference(suite: CipherSuite, key_package: KeyPackage) -> bytes:
+    """KeyPackageRef (§5.2), KDF.Nh bytes."""
+    return suite.ref_hash("MLS 1.0 KeyPackage Reference", encode(key_package))
+
+
+def is_last_resort(key_package: KeyPackage) -> bool:
+    """Whether its owner allows that it is used more than once (§16.8)."""
+    return find_extension(key_package.extensions, ExtensionType.LAST_RESORT_KEY_PACKAGE) is not None

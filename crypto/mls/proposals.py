@@ -1,18 +1,19 @@
 """Proposals (RFC 9420 §12.1): the changes that a commit may cover.
 
-Owns the structs. A proposal type that we do not know has no length of its own, so it cannot be carried: it is refused
-by the codec, and our capabilities never claim it.
+Owns the structs; how a list of proposals is judged and applied stands in `proposal_list`. A proposal type that we do
+not know has no length of its own, so it cannot be carried: the codec refuses it, and our capabilities never claim it.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Annotated
 
 from crypto.mls.extensions import Extension
 from crypto.mls.key_package import KeyPackage
 from crypto.mls.psk import PreSharedKeyID
-from crypto.mls.tree_nodes import LeafNode, UpdatePath, Version
+from crypto.mls.tree_nodes import LeafIndex, LeafNode, UpdatePath, Version
 from crypto.wire import Select, Uint16, Uint32, variant
 
 
@@ -116,3 +117,15 @@ class Commit:
 
     proposals: tuple[ProposalOrRef, ...]
     path: UpdatePath | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CheckedProposal:
+    """A proposal that is valid by itself (§12.1), from a member. Only `proposal_list` makes one.
+
+    `reference` names the message that brought it; a proposal inside a commit has none.
+    """
+
+    proposal: AnyProposal
+    sender: LeafIndex
+    reference: bytes | None

@@ -1,0 +1,198 @@
+"""Joining by Welcome (RFC 9420 §12.4.3.1): what the committer sends to those whom it adds, and what they make of it.
+
+Owns both directions, `create_welcome` and `open_welcome`. The structs stand in `welcome`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from crypto.errors import RuleViolation, Unsupported, UsageError
+from crypto.mls import tree_math
+from crypto.mls.commit import CreatedCommit
+from crypto.mls.config import GroupConfig
+from crypto.mls.extensions import Extension, ExtensionType, find_extension
+from crypto.mls.key_package import KeyPackageBundle, key_package_reference
+from crypto.mls.key_schedule import (
+    epoch_secrets,
+    interim_transcript_hash,
+    verify_confirmation_tag,
+    welcome_key_nonce,
+)
+from crypto.mls.proposal_list import check_group_context_extensions
+from crypto.mls.psk import ResumptionPSK, ResumptionPSKUsage, psk_secret
+from crypto.mls.ratchet_tree import RatchetTree
+from crypto.mls.rules import leaf as leaf_rules
+from crypto.mls.rules import welcome as rules
+from crypto.mls.rules.tree import check_tree
+from crypto.mls.secret_tree import SecretTree
+from crypto.mls.state import NO_KEYS, NO_PROPOSALS, GroupState, PSKLookup, find_psks
+from crypto.mls.tree_nodes import LeafIndex, NodeIndex, RatchetTreeNodes
+from crypto.mls.treekem import PrivateKeys, private_keys_from_path_secret
+from crypto.mls.welcome import EncryptedGroupSecrets, GroupInfo, GroupSecrets, PathSecret, Welcome
+from crypto.secret import Secret
+from crypto.suites import CipherSuite, SignatureKeyPair
+from crypto.suites import suite as suite_of
+from crypto.wire import decode, decode_as, encode, encode_as, encode_unsigned
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenedWelcome:
+    """A valid Welcome: the state that it leads to, who sent it, and which key package it used up."""
+
+    state: GroupState
+    inviter: LeafIndex
+    reference: bytes
+
+
+def create_welcome(created: CreatedCommit) -> Welcome:
+    """One Welcome for all whom our commit adds (§12.4.1)."""
+    state = created.next_state
+    suite = state.suite
+    tree_nodes = encode_as(RatchetTreeNodes, state.tree.export())
+    group_info = GroupInfo(
+        state.context,
+        (Extension(ExtensionType.RATCHET_TREE, tree_nodes),),
+        state.confirmation_tag,
+        state.own_leaf,
+        b"",
+    )
+    signed = sign_group_info(suite, state.signer, group_info)
+    key, nonce = welcome_key_nonce(suite, created.joiner_secret, created.psk_secret)
+    encrypted_group_info = suite.aead_seal(key, nonce, b"", encode(signed))
+
+    entries = []
+    for leaf_index, key_package in created.changes.added.items():
+        secrets = encode(
+            GroupSecrets(created.joiner_secret, _path_secret_for(created, leaf_index), created.changes.psk_ids)
+        )
+        sealed = suite.encrypt_with_label(key_package.init_key, "Welcome", encrypted_group_info, secrets)
+        entries.append(EncryptedGroupSecrets(key_package_reference(suite, key_package), sealed))
+    return Welcome(suite.id, tuple(entries), encrypted_group_info)
+
+
+def _path_secret_for(created: CreatedCommit, leaf_index: LeafIndex) -> PathSecret | None:
+    """The secret of the lowest node of our path that is above the new member, too."""
+    if not created.path_secrets:
+        return None
+    own_node = tree_math.node_of(created.next_state.own_leaf)
+    shared = tree_math.common_ancestor(own_node, tree_math.node_of(leaf_index))
+    return PathSecret(created.path_secrets[shared])
+
+
+def sign_group_info(suite: CipherSuite, signer: SignatureKeyPair, unsigned: GroupInfo) -> GroupInfo:
+    """The same GroupInfo with its signature (§12.4.3)."""
+    signature = suite.sign_with_label(signer, "GroupInfoTBS", encode_unsigned(unsigned))
+    return GroupInfo(unsigned.group_context, unsigned.extensions, unsigned.confirmation_tag, unsigned.signer, signature)
+
+
+def open_welcome(
+    welcome: Welcome,
+    bundles: Mapping[bytes, KeyPackageBundle],
+    signer: SignatureKeyPair,
+    *,
+    config: GroupConfig,
+    held_groups: Collection[bytes],
+    ratchet_tree: bytes | None,
+    find_psk: PSKLookup,
+    now: int,
+) -> OpenedWelcome:
+    """Enter the group that a Welcome leads to (§12.4.3.1).
+
+    `bundles` are our key packages by reference; `ratchet_tree` is the encoded tree if it comes separately.
+    Raises `InvalidMessage`, `Unsupported`, or `UsageError` if `signer` is not the key package's.
+    """
+    entry, bundle = rules.w1_one_entry_is_ours(welcome, bundles)
+    if bundle.key_package.leaf_node.signature_key != signer.public:
+        raise UsageError("the key package was made under another signature key")
+    suite = suite_of(welcome.cipher_suite)
+    secrets = _open_group_secrets(suite, welcome, entry, bundle)
+    chained_psks = _psk_secret(suite, secrets, find_psk)
+    key, nonce = welcome_key_nonce(suite, secrets.joiner_secret, chained_psks)
+    group_info = decode(GroupInfo, suite.aead_open(key, nonce, b"", welcome.encrypted_group_info))
+    context = group_info.group_context
+    rules.w6_suites_agree(group_info, bundle)
+    rules.w5_group_is_new(context.group_id, held_groups)
+    check_group_context_extensions(context.extensions)
+    leaf_rules.l17_group_info_extensions(group_info.extensions)
+    leaf_rules.l18_extension_types_unique(group_info.extensions)
+    rules.w12_we_support(bundle.key_package.leaf_node.capabilities, context.extensions)
+
+    tree = _tree(suite, group_info, ratchet_tree)
+    roster = check_tree(tree, context, config, now)
+    signer_leaf = rules.w4_signer_is_member(tree, group_info)
+    tbs = encode_unsigned(group_info)
+    suite.verify_with_label(signer_leaf.signature_key, "GroupInfoTBS", tbs, group_info.signature)
+    own_leaf = rules.w8_our_leaf(tree, bundle.key_package.leaf_node, group_info.signer)
+    private_keys = _private_keys(suite, tree, own_leaf, group_info, secrets, bundle)
+
+    encoded_context = encode(context)
+    epoch = epoch_secrets(suite, secrets.joiner_secret, chained_psks, encoded_context)
+    confirmed, tag = context.confirmed_transcript_hash, group_info.confirmation_tag
+    verify_confirmation_tag(suite, epoch.confirmation_key, confirmed, tag)
+    state = GroupState(
+        suite=suite,
+        config=config,
+        signer=signer,
+        own_leaf=own_leaf,
+        context=context,
+        encoded_context=encoded_context,
+        interim_transcript_hash=interim_transcript_hash(suite, confirmed, tag),
+        confirmation_tag=tag,
+        secrets=epoch.kept(),
+        secret_tree=SecretTree(suite, tree.leaf_count, epoch.encryption_secret),
+        tree=tree,
+        private_keys=private_keys,
+        roster=roster,
+        proposals=NO_PROPOSALS,
+        update_keys=NO_KEYS,
+    )
+    return OpenedWelcome(state, LeafIndex(group_info.signer), entry.new_member)
+
+
+def _open_group_secrets(
+    suite: CipherSuite, welcome: Welcome, entry: EncryptedGroupSecrets, bundle: KeyPackageBundle
+) -> GroupSecrets:
+    """Decrypt what is for us; the encrypted GroupInfo is bound to it (rule W2)."""
+    opened = suite.decrypt_with_label(
+        bundle.init_private, "Welcome", welcome.encrypted_group_info, entry.encrypted_group_secrets
+    )
+    return decode(GroupSecrets, opened.reveal())
+
+
+def _psk_secret(suite: CipherSuite, secrets: GroupSecrets, find_psk: PSKLookup) -> Secret:
+    rules.w3_reinit_or_branch_alone(secrets.psks)
+    for psk_id in secrets.psks:
+        if isinstance(psk_id.psk, ResumptionPSK) and psk_id.psk.usage != ResumptionPSKUsage.APPLICATION:
+            raise Unsupported("this version does not join by reinitialisation or branching")
+    return psk_secret(suite, find_psks("W3", secrets.psks, find_psk))
+
+
+def _tree(suite: CipherSuite, group_info: GroupInfo, ratchet_tree: bytes | None) -> RatchetTree:
+    """The tree from the GroupInfo, or else the one that came separately (§12.4.3.3)."""
+    encoded = find_extension(group_info.extensions, ExtensionType.RATCHET_TREE)
+    if encoded is None:
+        encoded = ratchet_tree
+    if encoded is None:
+        raise RuleViolation("W7", "no ratchet tree came with the Welcome")
+    return RatchetTree.of_nodes(suite, decode_as(RatchetTreeNodes, encoded))
+
+
+def _private_keys(
+    suite: CipherSuite,
+    tree: RatchetTree,
+    own_leaf: LeafIndex,
+    group_info: GroupInfo,
+    secrets: GroupSecrets,
+    bundle: KeyPackageBundle,
+) -> PrivateKeys:
+    """Our leaf's private key and those of the ancestors that the committer's path secret gives."""
+    keys: dict[NodeIndex, Secret] = {tree_math.node_of(own_leaf): bundle.encryption_private}
+    if secrets.path_secret is not None:
+        signer = LeafIndex(group_info.signer)
+        keys |= private_keys_from_path_secret(suite, tree, own_leaf, signer, secrets.path_secret.path_secret)
+    private_keys = MappingProxyType(keys)
+    rules.w9_ancestors_known(tree, own_leaf, private_keys)
+    return private_keys

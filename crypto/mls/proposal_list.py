@@ -1,0 +1,274 @@
+"""What a commit covers (RFC 9420 §12.1 to §12.3): each proposal checked, the list checked, the list applied.
+
+The way of a proposal: `check_proposal` judges it alone, when it arrives or is found inside a commit; `resolve` replaces
+references by what they name; `apply_proposals` judges the list and gives the tree and the extensions that follow.
+A committer chooses by `choose_proposals`, which keeps what makes a valid list, the same for every committer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from crypto.errors import RuleViolation, Unsupported
+from crypto.mls.extensions import Extension, ExtensionType, ExternalSender, find_extension
+from crypto.mls.key_package import KeyPackage
+from crypto.mls.proposals import (
+    Add,
+    AnyProposal,
+    CheckedProposal,
+    ExternalInit,
+    GroupContextExtensions,
+    PreSharedKey,
+    ProposalByReference,
+    ProposalByValue,
+    ReInit,
+    Remove,
+    Update,
+)
+from crypto.mls.psk import PreSharedKeyID
+from crypto.mls.ratchet_tree import RatchetTree
+from crypto.mls.roster import Roster
+from crypto.mls.rules import key_package as key_package_rules
+from crypto.mls.rules import leaf as leaf_rules
+from crypto.mls.rules import proposal_list as rules
+from crypto.mls.state import GroupState, PSKLookup
+from crypto.mls.tree_nodes import LeafIndex, LeafNode, UpdateSource, verify_leaf_node
+from crypto.mls.verified_key_package import VerifiedKeyPackage, check_key_package, lifetime_of_leaf
+from crypto.wire import decode_as
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Changes:
+    """A list of proposals that is valid, and what it does to a group before the committer's path."""
+
+    proposals: tuple[CheckedProposal, ...]
+    tree: RatchetTree
+    roster: Roster
+    extensions: tuple[Extension, ...]
+    added: Mapping[LeafIndex, KeyPackage]
+    updated: Mapping[LeafIndex, LeafNode]
+    removed: frozenset[LeafIndex]
+    psk_ids: tuple[PreSharedKeyID, ...]
+    extensions_replaced: bool
+    path_required: bool
+
+
+def check_proposal(
+    state: GroupState, proposal: AnyProposal, sender: LeafIndex, reference: bytes | None, now: int
+) -> CheckedProposal:
+    """Judge a received proposal by itself (§12.1): what depends on the rest of a commit is judged there.
+
+    The signature of its message has been verified. Raises `InvalidMessage`, or `Unsupported`.
+    """
+    match proposal:
+        case Add():
+            verified = check_key_package(proposal.key_package, state.config)
+            key_package_rules.k1_suite(state.suite, proposal.key_package)
+            leaf_rules.l10_lifetime_of_received_leaf(lifetime_of_leaf(verified.leaf), state.config, now)
+        case Update():
+            _check_update(state, proposal.leaf_node, sender)
+        case Remove():
+            rules.p3_removes_member(state.tree, proposal)
+        case PreSharedKey():
+            rules.p4_psk_nonce(state.suite, proposal.psk)
+            rules.p5_psk_usage(proposal.psk)
+        case GroupContextExtensions():
+            check_group_context_extensions(proposal.extensions)
+        case ExternalInit():
+            rules.p7_external_init()
+        case ReInit():
+            raise Unsupported("this version does not reinitialise groups")
+        case _:
+            assert_never(proposal)
+    return CheckedProposal(proposal, sender, reference)
+
+
+def checked_add(state: GroupState, verified: VerifiedKeyPackage, now: int) -> CheckedProposal:
+    """An Add that we commit ourselves; the key package is not verified a second time."""
+    key_package_rules.k1_suite(state.suite, verified.key_package)
+    leaf_rules.l9_lifetime_of_sent_leaf(lifetime_of_leaf(verified.leaf), state.config, now)
+    return CheckedProposal(Add(verified.key_package), state.own_leaf, None)
+
+
+def _check_update(state: GroupState, leaf: LeafNode, sender: LeafIndex) -> None:
+    """Judge the new leaf of an Update (§12.1.2, §7.3): it replaces that of its sender, who signed for that place."""
+    leaf_rules.check_leaf(state.suite, leaf, UpdateSource)
+    leaf_rules.l14_new_encryption_key(leaf, state.leaf(sender))
+    verify_leaf_node(state.suite, leaf, state.context.group_id, sender)
+
+
+def check_group_context_extensions(extensions: tuple[Extension, ...]) -> None:
+    """Judge a list of GroupContext extensions by itself (§12.1.7, §13.4), the ones that we understand by content."""
+    leaf_rules.l17_group_context_extensions(extensions)
+    leaf_rules.l18_extension_types_unique(extensions)
+    leaf_rules.required_capabilities(extensions)
+    external_senders = find_extension(extensions, ExtensionType.EXTERNAL_SENDERS)
+    if external_senders is not None:
+        decode_as(tuple[ExternalSender, ...], external_senders)
+
+
+def resolve(
+    state: GroupState,
+    committer: LeafIndex,
+    named: Sequence[ProposalByValue | ProposalByReference],
+    now: int,
+) -> list[CheckedProposal]:
+    """The proposals that a received commit covers: by value from the committer, by reference from whoever sent them."""
+    proposals = []
+    for item in named:
+        if isinstance(item, ProposalByReference):
+            proposals.append(rules.q10_known_reference(state.proposals, item))
+        else:
+            rules.q2_no_update_by_value(item)
+            proposals.append(check_proposal(state, item.proposal, committer, None, now))
+    return proposals
+
+
+def apply_proposals(state: GroupState, committer: LeafIndex, proposals: Sequence[CheckedProposal]) -> Changes:
+    """Judge a list of proposals and apply it, in the order of §12.3: extensions, updates, removes, adds.
+
+    §12.2. Raises `RuleViolation`. What the committer's path changes comes later: see `commit`.
+    """
+    rules.check_list(proposals, committer)
+    extensions = state.context.extensions
+    updated: dict[LeafIndex, LeafNode] = {}
+    removed: list[LeafIndex] = []
+    key_packages: list[KeyPackage] = []
+    psk_ids: list[PreSharedKeyID] = []
+    extensions_replaced = False
+    for checked in proposals:
+        match checked.proposal:
+            case GroupContextExtensions(extensions=extensions):
+                extensions_replaced = True
+            case Update(leaf_node=leaf):
+                updated[checked.sender] = leaf
+            case Remove(removed=leaf_index):
+                removed.append(LeafIndex(leaf_index))
+            case Add(key_package=key_package):
+                key_packages.append(key_package)
+            case PreSharedKey(psk=psk_id):
+                psk_ids.append(psk_id)
+            case ReInit() | ExternalInit():  # pragma: no cover  # check_proposal refuses these
+                raise AssertionError("a proposal that was not checked")
+            case _:
+                assert_never(checked.proposal)
+    key_package_rules.k6_init_keys_unique(key_packages)
+
+    added_leaves = [key_package.leaf_node for key_package in key_packages]
+    tree, places = state.tree.apply(updated, removed, added_leaves)
+    gone = [state.leaf(leaf_index) for leaf_index in (*updated, *removed)]
+    roster = state.roster.replace(gone, (*updated.values(), *added_leaves))
+    _check_new_leaves(tree, roster, extensions, list(updated.values()), added_leaves)
+    return Changes(
+        proposals=tuple(proposals),
+        tree=tree,
+        roster=roster,
+        extensions=extensions,
+        added=dict(zip(places, key_packages, strict=True)),
+        updated=updated,
+        removed=frozenset(removed),
+        psk_ids=tuple(psk_ids),
+        extensions_replaced=extensions_replaced,
+        path_required=not proposals or extensions_replaced or bool(updated) or bool(removed),
+    )
+
+
+def _check_new_leaves(
+    tree: RatchetTree,
+    roster: Roster,
+    extensions: tuple[Extension, ...],
+    updated: Sequence[LeafNode],
+    added: Sequence[LeafNode],
+) -> None:
+    """Judge the leaves that proposals brought, against the tree and the extensions after them (§7.3, §12.2)."""
+    for leaf in added:
+        rules.q6_added_client_is_new(leaf, roster)
+    for leaf in updated:
+        leaf_rules.l12_signature_key_unique(leaf, roster)
+    for leaf in (*updated, *added):
+        leaf_rules.l13_encryption_key_unique(leaf, tree)
+        leaf_rules.l3_requirements(leaf.capabilities, extensions)
+
+
+def check_members(changes: Changes, roster: Roster) -> None:
+    """Judge all members together, as they are after the commit (§12.1.7, §12.2). `roster` includes the path's leaf."""
+    if changes.extensions_replaced:
+        rules.p8_members_support_extensions(changes.extensions, roster)
+    leaf_rules.l4_credential_types(roster)
+
+
+def choose_proposals(state: GroupState, own: Sequence[CheckedProposal], find_psk: PSKLookup, now: int) -> Changes:
+    """What we commit: proposals of this epoch, then our `own`.
+
+    §12.4: all that are valid together. Of those that clash, a Remove goes before an Update, a later Update before an
+    earlier one, our own before others', and else the one that came first. Raises `RuleViolation` if `own` is invalid
+    by itself.
+    """
+    candidates = _preferred(state, own, find_psk, now)
+    try:
+        return _judge(state, [*candidates, *own])
+    except RuleViolation:
+        _judge(state, own)
+        return _judge(state, [*_valid_part(state, [], candidates, own), *own])
+
+
+def _preferred(
+    state: GroupState, own: Sequence[CheckedProposal], find_psk: PSKLookup, now: int
+) -> list[CheckedProposal]:
+    """The proposals of this epoch that we may commit, one for each leaf that they change (§12.2)."""
+    latest_update = {c.sender: c for c in state.proposals.values() if isinstance(c.proposal, Update)}
+    settled = {c.proposal.removed for c in own if isinstance(c.proposal, Remove)} | {state.own_leaf}
+    others_remove = {c.proposal.removed for c in state.proposals.values() if isinstance(c.proposal, Remove)}
+    preferred = []
+    for checked in state.proposals.values():
+        match checked.proposal:
+            case Remove(removed=removed):
+                wanted = removed not in settled
+                settled.add(removed)
+            case Update():
+                replaced = latest_update[checked.sender] is not checked
+                wanted = not replaced and checked.sender not in settled | others_remove
+            case PreSharedKey(psk=psk_id):
+                wanted = find_psk(psk_id.psk) is not None
+            case Add(key_package=key_package):
+                wanted = _may_be_sent(state, key_package, now)
+            case _:
+                wanted = True
+        if wanted:
+            preferred.append(checked)
+    return preferred
+
+
+def _may_be_sent(state: GroupState, key_package: KeyPackage, now: int) -> bool:
+    try:
+        leaf_rules.l9_lifetime_of_sent_leaf(lifetime_of_leaf(key_package.leaf_node), state.config, now)
+    except RuleViolation:
+        return False
+    return True
+
+
+def _valid_part(
+    state: GroupState,
+    chosen: list[CheckedProposal],
+    candidates: list[CheckedProposal],
+    own: Sequence[CheckedProposal],
+) -> list[CheckedProposal]:
+    """`chosen` and those candidates that stay valid with it, found by halving: few clashes cost few attempts."""
+    try:
+        _judge(state, [*chosen, *candidates, *own])
+    except RuleViolation:
+        if len(candidates) == 1:
+            return chosen
+        half = len(candidates) // 2
+        chosen = _valid_part(state, chosen, candidates[:half], own)
+        return _valid_part(state, chosen, candidates[half:], own)
+    return [*chosen, *candidates]
+
+
+def _judge(state: GroupState, proposals: Sequence[CheckedProposal]) -> Changes:
+    """Raise `RuleViolation` unless we may commit this list."""
+    changes = apply_proposals(state, state.own_leaf, proposals)
+    check_members(changes, changes.roster)
+    return changes

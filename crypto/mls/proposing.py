@@ -1,0 +1,50 @@
+"""Sending proposals (RFC 9420 §12.1), and keeping those of an epoch for its commit (§12.4)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import MappingProxyType
+
+from crypto.mls import messages
+from crypto.mls.framing import ProposalContent
+from crypto.mls.proposal_list import check_proposal
+from crypto.mls.proposals import AnyProposal, CheckedProposal, Update
+from crypto.mls.psk import ExternalPSK, PreSharedKeyID, ResumptionPSK
+from crypto.mls.rules import message as message_rules
+from crypto.mls.state import GroupState
+from crypto.mls.tree_nodes import LeafNode, UpdateSource, sign_leaf_node
+from crypto.suites import CipherSuite
+
+
+def propose(state: GroupState, proposal: AnyProposal, now: int) -> tuple[GroupState, bytes]:
+    """Send a proposal of ours. Raises `RuleViolation` if it is invalid by itself."""
+    check_proposal(state, proposal, state.own_leaf, None, now)
+    signed = messages.sign(state, messages.handshake_format(state), ProposalContent(proposal), b"")
+    checked = CheckedProposal(proposal, state.own_leaf, messages.proposal_reference(state, signed))
+    used, message = messages.protect(state, signed)
+    return with_proposal(used, checked), message
+
+
+def with_proposal(state: GroupState, checked: CheckedProposal) -> GroupState:
+    """The state that knows one more proposal of this epoch."""
+    message_rules.c10_proposals_bounded(state.proposals)
+    assert checked.reference is not None, "only a proposal that came by itself is kept"
+    return replace(state, proposals=MappingProxyType({**state.proposals, checked.reference: checked}))
+
+
+def propose_update(state: GroupState, now: int) -> tuple[GroupState, bytes]:
+    """Propose our own leaf with a fresh encryption key, and keep its private key until a commit covers it."""
+    old = state.leaf(state.own_leaf)
+    pair = state.suite.generate_hpke_key_pair()
+    unsigned = LeafNode(
+        pair.public, old.signature_key, old.credential, old.capabilities, UpdateSource(), old.extensions, b""
+    )
+    leaf = sign_leaf_node(state.suite, state.signer, unsigned, state.context.group_id, state.own_leaf)
+    state, message = propose(state, Update(leaf), now)
+    update_keys = MappingProxyType({**state.update_keys, pair.public: pair.private})
+    return replace(state, update_keys=update_keys), message
+
+
+def generate_psk_id(suite: CipherSuite, psk: ExternalPSK | ResumptionPSK) -> PreSharedKeyID:
+    """Name a PSK for one use, with a fresh nonce of KDF.Nh bytes (§12.1.4)."""
+    return PreSharedKeyID(psk, suite.generate_secret().reveal())

@@ -1,0 +1,246 @@
+"""Rules for leaf nodes (RFC 9420 §7.2, §7.3), wherever a leaf appears.
+
+L1, L16 and L21 (whose credential is this?) are the application's; L2 is `tree_nodes.verify_leaf_node`.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from crypto.errors import DecodeError, RuleViolation
+from crypto.mls.config import GroupConfig
+from crypto.mls.credentials import credential_type
+from crypto.mls.extensions import (
+    DEFAULT_EXTENSION_TYPES,
+    Extension,
+    ExtensionType,
+    RequiredCapabilities,
+    find_extension,
+)
+from crypto.mls.proposals import ProposalType
+from crypto.mls.ratchet_tree import RatchetTree
+from crypto.mls.roster import Roster
+from crypto.mls.tree_nodes import (
+    Capabilities,
+    CommitSource,
+    KeyPackageSource,
+    LeafNode,
+    Lifetime,
+    ProtocolVersion,
+    UpdateSource,
+)
+from crypto.suites import CipherSuite
+from crypto.wire import decode
+
+Place: TypeAlias = type[KeyPackageSource] | type[UpdateSource] | type[CommitSource]
+
+DEFAULT_PROPOSAL_TYPES = frozenset(map(int, ProposalType))
+"""Types that every client supports and that capabilities never list (§7.2)."""
+
+_LOW_ORDER_POINTS = frozenset(
+    bytes.fromhex(point)
+    for point in (
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+        "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    )
+)
+"""The u-coordinates of order at most 8 on Curve25519 and its twist: X25519 gives zero for them (RFC 7748 §6.1)."""
+
+_X25519_KEMS = frozenset({0x0020, 0x647A})
+"""KEMs whose public key ends with an X25519 point: X25519 and X-Wing."""
+
+
+def check_leaf(suite: CipherSuite, leaf: LeafNode, place: Place) -> None:
+    """Apply the rules that need no group to a leaf at the place where it appears."""
+    l8_source(leaf, place)
+    check_standing_leaf(suite, leaf)
+
+
+def check_standing_leaf(suite: CipherSuite, leaf: LeafNode) -> None:
+    """Apply the rules that need no group to a leaf that stands in a tree, whatever its source."""
+    l5_own_credential_type(leaf)
+    l6_own_extensions(leaf)
+    l7_version_and_suite(suite, leaf.capabilities)
+    l15_signature_key(suite, leaf)
+    l17_leaf_extensions(leaf.extensions)
+    l18_extension_types_unique(leaf.extensions)
+    l20_public_key(suite, leaf.encryption_key)
+
+
+def l3_requirements(capabilities: Capabilities, extensions: tuple[Extension, ...]) -> None:
+    """A leaf supports each required extension, proposal and credential type, and each GroupContext extension.
+
+    §7.3, §11.1, §13.4. `extensions` are the GroupContext's. GREASE values grant nothing, as nobody requires them.
+    """
+    text = missing_capability(capabilities, extensions)
+    if text is not None:
+        raise RuleViolation("L3", f"a leaf lacks a required {text}")
+
+
+def missing_capability(capabilities: Capabilities, extensions: tuple[Extension, ...]) -> str | None:
+    """What a client with these capabilities lacks to be in a group with these GroupContext extensions."""
+    supported_extensions = DEFAULT_EXTENSION_TYPES.union(capabilities.extensions)
+    for extension in extensions:
+        if extension.extension_type not in supported_extensions:
+            return f"extension type {extension.extension_type}"
+    required = required_capabilities(extensions)
+    for extension_type in required.extension_types:
+        if extension_type not in supported_extensions:
+            return f"extension type {extension_type}"
+    for proposal_type in required.proposal_types:
+        if proposal_type not in DEFAULT_PROPOSAL_TYPES and proposal_type not in capabilities.proposals:
+            return f"proposal type {proposal_type}"
+    for required_type in required.credential_types:
+        if required_type not in capabilities.credentials:
+            return f"credential type {required_type}"
+    return None
+
+
+def required_capabilities(extensions: tuple[Extension, ...]) -> RequiredCapabilities:
+    """What a GroupContext requires (§11.1). Raises `DecodeError`."""
+    data = find_extension(extensions, ExtensionType.REQUIRED_CAPABILITIES)
+    return RequiredCapabilities((), (), ()) if data is None else decode(RequiredCapabilities, data)
+
+
+def l4_credential_types(roster: Roster) -> None:
+    """Every member supports every credential type in use, §7.3."""
+    in_use = roster.credential_types()
+    for kind in roster.kinds:
+        if not in_use.issubset(kind.capabilities.credentials):
+            raise RuleViolation("L4", "a member does not support a credential type in use")
+
+
+def l5_own_credential_type(leaf: LeafNode) -> None:
+    """A leaf lists its own credential type, §7.2."""
+    if credential_type(leaf.credential) not in leaf.capabilities.credentials:
+        raise RuleViolation("L5", "a leaf does not list its own credential type")
+
+
+def l6_own_extensions(leaf: LeafNode) -> None:
+    """A leaf lists every extension that it carries, but the default ones, §7.2, §7.3."""
+    for extension in leaf.extensions:
+        if (
+            extension.extension_type not in DEFAULT_EXTENSION_TYPES
+            and extension.extension_type not in leaf.capabilities.extensions
+        ):
+            raise RuleViolation("L6", "a leaf carries an extension that it does not list")
+
+
+def l7_version_and_suite(suite: CipherSuite, capabilities: Capabilities) -> None:
+    """A leaf lists the group's version and cipher suite, §7.2, §11."""
+    if ProtocolVersion.MLS10 not in capabilities.versions or suite.id not in capabilities.cipher_suites:
+        raise RuleViolation("L7", "a leaf does not list the version or the cipher suite in use")
+
+
+def l8_source(leaf: LeafNode, place: Place) -> None:
+    """A leaf's source says where it sits: key package, Update or Commit, §7.3."""
+    if type(leaf.source) is not place:
+        raise RuleViolation("L8", "a leaf's source is not of the place where it appears")
+
+
+def l9_lifetime_of_sent_leaf(lifetime: Lifetime, config: GroupConfig, now: int) -> None:
+    """The lifetime of a leaf that we send contains now, within `send_tolerance_s`, §7.3."""
+    _check_lifetime("L9", lifetime, now, config.send_tolerance_s)
+
+
+def l10_lifetime_of_received_leaf(lifetime: Lifetime, config: GroupConfig, now: int) -> None:
+    """The lifetime of an added leaf contains now, within `receive_tolerance_s`, §7.3."""
+    _check_lifetime("L10", lifetime, now, config.receive_tolerance_s)
+
+
+def l10_lifetime_of_standing_leaf(lifetime: Lifetime, config: GroupConfig, now: int) -> None:
+    """The lifetime of a leaf in a tree that we join contains now, within `join_tolerance_s`, §7.3."""
+    _check_lifetime("L10", lifetime, now, config.join_tolerance_s)
+
+
+def _check_lifetime(rule: str, lifetime: Lifetime, now: int, tolerance_s: int) -> None:
+    if not lifetime.not_before - tolerance_s <= now <= lifetime.not_after + tolerance_s:
+        raise RuleViolation(rule, "a leaf is expired or not yet valid")
+
+
+def l11_total_lifetime(lifetime: Lifetime, config: GroupConfig) -> None:
+    """A lifetime is not negative and no longer than our maximum, §7.2."""
+    if not 0 <= lifetime.not_after - lifetime.not_before <= config.lifetime_max_s:
+        raise RuleViolation("L11", "a leaf's lifetime is negative or longer than we accept")
+
+
+def l12_signature_key_unique(leaf: LeafNode, roster: Roster) -> None:
+    """The signature key of a member stands in its tree once, §7.3."""
+    if roster.signature_keys[leaf.signature_key] != 1:
+        raise RuleViolation("L12", "two members have one signature key")
+
+
+def l13_encryption_key_unique(leaf: LeafNode, tree: RatchetTree) -> None:
+    """The encryption key of a leaf of `tree` stands there once, parents included, §7.3."""
+    if tree.encryption_keys()[leaf.encryption_key] != 1:
+        raise RuleViolation("L13", "an encryption key is used twice in the tree")
+
+
+def l14_new_encryption_key(new: LeafNode, old: LeafNode) -> None:
+    """An Update brings a new encryption key, §7.3."""
+    if new.encryption_key == old.encryption_key:
+        raise RuleViolation("L14", "an Update keeps the encryption key")
+
+
+def l15_signature_key(suite: CipherSuite, leaf: LeafNode) -> None:
+    """A signature key has the size of the suite's scheme, §5.1.2; verifying the signature checks the rest."""
+    if len(leaf.signature_key) != suite.signature.public_key_size:
+        raise RuleViolation("L15", "a signature key is not one of the suite's")
+
+
+_NOT_IN_LEAF = frozenset({2, 3, 4, 5})
+_NOT_IN_KEY_PACKAGE = frozenset({1, 2, 3, 4, 5})
+_NOT_IN_GROUP_CONTEXT = frozenset({1, 2, 4, 10})
+_NOT_IN_GROUP_INFO = frozenset({1, 3, 5, 10})
+
+
+def l17_leaf_extensions(extensions: tuple[Extension, ...]) -> None:
+    """A leaf holds no extension that belongs elsewhere, §17.3."""
+    _check_places(extensions, _NOT_IN_LEAF)
+
+
+def l17_key_package_extensions(extensions: tuple[Extension, ...]) -> None:
+    """A key package holds no extension that belongs elsewhere, §17.3."""
+    _check_places(extensions, _NOT_IN_KEY_PACKAGE)
+
+
+def l17_group_context_extensions(extensions: tuple[Extension, ...]) -> None:
+    """A GroupContext holds no extension that belongs elsewhere, §17.3."""
+    _check_places(extensions, _NOT_IN_GROUP_CONTEXT)
+
+
+def l17_group_info_extensions(extensions: tuple[Extension, ...]) -> None:
+    """A GroupInfo holds no extension that belongs elsewhere, §17.3."""
+    _check_places(extensions, _NOT_IN_GROUP_INFO)
+
+
+def _check_places(extensions: tuple[Extension, ...], elsewhere: frozenset[int]) -> None:
+    for extension in extensions:
+        if extension.extension_type in elsewhere:
+            raise RuleViolation("L17", f"extension type {extension.extension_type} does not belong here")
+
+
+def l18_extension_types_unique(extensions: tuple[Extension, ...]) -> None:
+    """No list holds two extensions of one type, §13.4."""
+    if len({extension.extension_type for extension in extensions}) != len(extensions):
+        raise RuleViolation("L18", "two extensions of one type")
+
+
+def l20_public_key(suite: CipherSuite, public_key: bytes) -> None:
+    """An HPKE public key is one of the suite's KEM and no low-order point, §5.1.1.
+
+    Checked on the way in: a key that nobody can encrypt to would stop every later commit.
+    """
+    try:
+        suite.hpke.check_public_key(public_key)
+    except DecodeError as error:
+        raise RuleViolation("L20", "an HPKE public key is not one of the suite's") from error
+    if suite.hpke.kem.id in _X25519_KEMS:
+        point = public_key[-32:-1] + bytes([public_key[-1] & 0x7F])  # X25519 ignores the top bit
+        if point in _LOW_ORDER_POINTS:
+            raise RuleViolation("L20", "an HPKE public key is a low-order point")

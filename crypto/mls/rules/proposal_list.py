@@ -1,0 +1,143 @@
+"""Rules for single proposals and for the list of a member's commit (RFC 9420 §12.1, §12.2).
+
+P1 is section K with section L, P11 (may the sender do this?) is the application's, P9 holds because a proposal type
+that we do not know does not decode. P6 and Q9 concern ReInit, which is refused as `Unsupported`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from crypto.errors import RuleViolation
+from crypto.mls.extensions import Extension
+from crypto.mls.proposals import (
+    Add,
+    CheckedProposal,
+    GroupContextExtensions,
+    PreSharedKey,
+    ProposalByReference,
+    ProposalByValue,
+    Remove,
+    Update,
+)
+from crypto.mls.psk import PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage
+from crypto.mls.ratchet_tree import RatchetTree
+from crypto.mls.roster import Roster
+from crypto.mls.rules.leaf import missing_capability
+from crypto.mls.tree_nodes import LeafIndex, LeafNode
+from crypto.suites import CipherSuite
+
+
+def check_list(proposals: Sequence[CheckedProposal], committer: LeafIndex) -> None:
+    """Apply the rules that need the list alone to what a member commits."""
+    q2_no_update_by_committer(proposals, committer)
+    q3_committer_stays(proposals, committer)
+    q4_one_change_per_leaf(proposals)
+    q5_added_clients_distinct(proposals)
+    q7_psk_ids_unique(proposals)
+    q8_one_group_context_extensions(proposals)
+
+
+def p3_removes_member(tree: RatchetTree, proposal: Remove) -> None:
+    """A Remove names an occupied leaf, §12.1.3."""
+    if tree.leaf(LeafIndex(proposal.removed)) is None:
+        raise RuleViolation("P3", "a Remove names nobody")
+
+
+def p4_psk_nonce(suite: CipherSuite, psk_id: PreSharedKeyID) -> None:
+    """A PSK nonce is KDF.Nh bytes, §12.1.4."""
+    if len(psk_id.psk_nonce) != suite.hash_size:
+        raise RuleViolation("P4", "a PSK nonce of the wrong size")
+
+
+def p5_psk_usage(psk_id: PreSharedKeyID) -> None:
+    """A resumption PSK in a proposal is for application use: reinit and branch have flows of their own, §12.1.4."""
+    if isinstance(psk_id.psk, ResumptionPSK) and psk_id.psk.usage != ResumptionPSKUsage.APPLICATION:
+        raise RuleViolation("P5", "a resumption PSK for another use")
+
+
+def p7_external_init() -> None:
+    """ExternalInit stands only in an external commit, §12.1.6: a member's is refused in any case."""
+    raise RuleViolation("P7", "ExternalInit from a member")
+
+
+def p8_members_support_extensions(extensions: tuple[Extension, ...], roster: Roster) -> None:
+    """Every member after the commit supports the new GroupContext extensions and what they require, §12.1.7, §13.4."""
+    for kind in roster.kinds:
+        text = missing_capability(kind.capabilities, extensions)
+        if text is not None:
+            raise RuleViolation("P8", f"a member lacks a required {text}")
+
+
+def q2_no_update_by_committer(proposals: Sequence[CheckedProposal], committer: LeafIndex) -> None:
+    """A commit covers no Update by its committer, §12.2: its path does that."""
+    for checked in proposals:
+        if isinstance(checked.proposal, Update) and checked.sender == committer:
+            raise RuleViolation("Q2", "a commit covers its committer's own Update")
+
+
+def q3_committer_stays(proposals: Sequence[CheckedProposal], committer: LeafIndex) -> None:
+    """A committer does not remove itself, §12.2."""
+    for checked in proposals:
+        if isinstance(checked.proposal, Remove) and checked.proposal.removed == committer:
+            raise RuleViolation("Q3", "a committer removes itself")
+
+
+def q4_one_change_per_leaf(proposals: Sequence[CheckedProposal]) -> None:
+    """A leaf is updated or removed at most once, §12.2."""
+    changed: Counter[int] = Counter()
+    for checked in proposals:
+        if isinstance(checked.proposal, Remove):
+            changed[checked.proposal.removed] += 1
+        elif isinstance(checked.proposal, Update):
+            changed[checked.sender] += 1
+    if any(count > 1 for count in changed.values()):
+        raise RuleViolation("Q4", "a leaf is changed twice")
+
+
+def q5_added_clients_distinct(proposals: Sequence[CheckedProposal]) -> None:
+    """No client is added twice, §12.2. A client is known by its signature key."""
+    keys = [
+        checked.proposal.key_package.leaf_node.signature_key
+        for checked in proposals
+        if isinstance(checked.proposal, Add)
+    ]
+    if len(set(keys)) != len(keys):
+        raise RuleViolation("Q5", "a client is added twice")
+
+
+def q6_added_client_is_new(leaf: LeafNode, roster: Roster) -> None:
+    """A client is added only if it is not in the group, or is removed by the same commit, §12.2.
+
+    `roster` is the one after the commit's proposals.
+    """
+    if roster.signature_keys[leaf.signature_key] != 1:
+        raise RuleViolation("Q6", "an added client is in the group already")
+
+
+def q7_psk_ids_unique(proposals: Sequence[CheckedProposal]) -> None:
+    """No PreSharedKeyID is named twice, §12.2."""
+    ids = [checked.proposal.psk for checked in proposals if isinstance(checked.proposal, PreSharedKey)]
+    if len(set(ids)) != len(ids):
+        raise RuleViolation("Q7", "a PSK is named twice")
+
+
+def q8_one_group_context_extensions(proposals: Sequence[CheckedProposal]) -> None:
+    """At most one GroupContextExtensions, §12.2."""
+    if sum(isinstance(checked.proposal, GroupContextExtensions) for checked in proposals) > 1:
+        raise RuleViolation("Q8", "two GroupContextExtensions")
+
+
+def q10_known_reference(cached: Mapping[bytes, CheckedProposal], named: ProposalByReference) -> CheckedProposal:
+    """A reference names a proposal of this epoch that we have seen, §12.4."""
+    found = cached.get(named.reference)
+    if found is None:
+        raise RuleViolation("Q10", "a commit names a proposal that is not known here")
+    return found
+
+
+def q2_no_update_by_value(named: ProposalByValue) -> None:
+    """An Update by value would be the committer's own, §12.2."""
+    if isinstance(named.proposal, Update):
+        raise RuleViolation("Q2", "a commit holds an Update by value")

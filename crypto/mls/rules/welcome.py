@@ -1,0 +1,90 @@
+"""Rules for a Welcome and its GroupInfo (RFC 9420 §12.4.3).
+
+W2 and W10 are `AuthenticationError`s of `joining`, W7 is `tree`, W11 belongs to reinit and branch, which are refused as
+`Unsupported`. W13 holds because nothing looks for an extension that we do not know. W14 and W15 are the application's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from crypto.errors import RuleViolation
+from crypto.mls.extensions import Extension
+from crypto.mls.key_package import KeyPackageBundle
+from crypto.mls.psk import PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage
+from crypto.mls.ratchet_tree import RatchetTree
+from crypto.mls.rules.leaf import missing_capability
+from crypto.mls.tree_math import direct_path, node_of
+from crypto.mls.tree_nodes import Capabilities, LeafIndex, LeafNode, NodeIndex, ParentNode
+from crypto.mls.treekem import PrivateKeys
+from crypto.mls.welcome import EncryptedGroupSecrets, GroupInfo, Welcome
+
+
+def w1_one_entry_is_ours(
+    welcome: Welcome, bundles: Mapping[bytes, KeyPackageBundle]
+) -> tuple[EncryptedGroupSecrets, KeyPackageBundle]:
+    """Exactly one entry is for a key package that we hold, and of its suite, §12.4.3.1. `bundles` go by reference."""
+    ours = [entry for entry in welcome.secrets if entry.new_member in bundles]
+    if len(ours) != 1:
+        raise RuleViolation("W1", "not exactly one entry of the Welcome is for us")
+    bundle = bundles[ours[0].new_member]
+    if bundle.key_package.cipher_suite != welcome.cipher_suite:
+        raise RuleViolation("W1", "the Welcome is not of our key package's suite")
+    return ours[0], bundle
+
+
+def w3_reinit_or_branch_alone(psk_ids: Sequence[PreSharedKeyID]) -> None:
+    """At most one PSK of a Welcome is for reinit or branch, §12.4.3.1."""
+    special = [
+        psk_id.psk
+        for psk_id in psk_ids
+        if isinstance(psk_id.psk, ResumptionPSK) and psk_id.psk.usage != ResumptionPSKUsage.APPLICATION
+    ]
+    if len(special) > 1:
+        raise RuleViolation("W3", "two PSKs for reinit or branch")
+
+
+def w4_signer_is_member(tree: RatchetTree, group_info: GroupInfo) -> LeafNode:
+    """The signer of a GroupInfo is a member, §12.4.3.1; returns its leaf, under whose key the signature is verified."""
+    leaf = tree.leaf(LeafIndex(group_info.signer))
+    if leaf is None:
+        raise RuleViolation("W4", "the signer of the GroupInfo is no member")
+    return leaf
+
+
+def w5_group_is_new(group_id: bytes, held_groups: Collection[bytes]) -> None:
+    """We are in no group of that id, §12.4.3.1."""
+    if group_id in held_groups:
+        raise RuleViolation("W5", "a Welcome into a group that we are in")
+
+
+def w6_suites_agree(group_info: GroupInfo, bundle: KeyPackageBundle) -> None:
+    """GroupInfo and key package are of one suite, §12.4.3.1; there is one version only."""
+    if group_info.group_context.cipher_suite != bundle.key_package.cipher_suite:
+        raise RuleViolation("W6", "the GroupInfo is not of our key package's suite")
+
+
+def w8_our_leaf(tree: RatchetTree, leaf: LeafNode, signer: int) -> LeafIndex:
+    """A leaf identical to our key package's is in the tree, and it is not the signer's, §12.4.3.1."""
+    for leaf_index, found in tree.occupied():
+        if found.encryption_key == leaf.encryption_key and found == leaf and leaf_index != signer:
+            return leaf_index
+    raise RuleViolation("W8", "our leaf is not in the tree, or is the signer's")
+
+
+def w9_ancestors_known(tree: RatchetTree, own_leaf: LeafIndex, private_keys: PrivateKeys) -> None:
+    """We hold the key of each ancestor that does not list us as unmerged, §7.8, §12.4.3.1.
+
+    Without it we could not follow a later commit: a Welcome that left out our path secret is refused now.
+    """
+    for index in direct_path(node_of(own_leaf), tree.leaf_count):
+        node = tree.node(NodeIndex(index))
+        if isinstance(node, ParentNode) and own_leaf not in node.unmerged_leaves and index not in private_keys:
+            raise RuleViolation("W9", "the Welcome lacks the key of one of our ancestors")
+
+
+def w12_we_support(capabilities: Capabilities, extensions: tuple[Extension, ...]) -> None:
+    """We support every GroupContext extension and meet its requirements, §13.4."""
+    text = missing_capability(capabilities, extensions)
+    if text is not None:
+        raise RuleViolation("W12", f"we lack a required {text}")

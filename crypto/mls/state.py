@@ -1,0 +1,76 @@
+"""The state of one member in one epoch of a group: what `commit`, `welcome` and `group` work on.
+
+Owns the data and nothing else. A state never changes; the next one shares all that stays the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from crypto.errors import RuleViolation
+from crypto.mls.config import GroupConfig
+from crypto.mls.key_schedule import GroupContext, KeptSecrets
+from crypto.mls.proposals import CheckedProposal
+from crypto.mls.psk import ExternalPSK, PreSharedKeyID, ResumptionPSK
+from crypto.mls.ratchet_tree import RatchetTree
+from crypto.mls.roster import Roster
+from crypto.mls.secret_tree import SecretTree
+from crypto.mls.tree_nodes import LeafIndex, LeafNode, NodeIndex
+from crypto.secret import Secret
+from crypto.suites import CipherSuite, SignatureKeyPair
+
+PSKLookup = Callable[[ExternalPSK | ResumptionPSK], Secret | None]
+"""Finds a pre-shared key by its name: the application keeps them. None: not known."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupState:
+    """All that a member knows in an epoch."""
+
+    suite: CipherSuite
+    config: GroupConfig
+    signer: SignatureKeyPair
+    own_leaf: LeafIndex
+    context: GroupContext
+    encoded_context: bytes
+    """`context`, encoded: it enters every signature."""
+    interim_transcript_hash: bytes
+    confirmation_tag: bytes
+    secrets: KeptSecrets
+    secret_tree: SecretTree
+    tree: RatchetTree
+    private_keys: Mapping[NodeIndex, Secret]
+    """HPKE private keys: of our leaf, and of the ancestors that we know."""
+    roster: Roster
+    proposals: Mapping[bytes, CheckedProposal]
+    """Proposals of this epoch by their reference, in the order in which they came."""
+    update_keys: Mapping[bytes, Secret]
+    """Private keys of our own Update proposals of this epoch, by public key."""
+
+    def leaf(self, leaf_index: LeafIndex) -> LeafNode:
+        """The leaf of a member that is known to be there."""
+        leaf = self.tree.leaf(leaf_index)
+        assert leaf is not None, "the caller has checked that this leaf is occupied"
+        return leaf
+
+
+NO_PROPOSALS: Mapping[bytes, CheckedProposal] = MappingProxyType({})
+NO_KEYS: Mapping[bytes, Secret] = MappingProxyType({})
+
+
+def no_psks(_psk: ExternalPSK | ResumptionPSK) -> Secret | None:
+    """The lookup of an application without pre-shared keys."""
+    return None
+
+
+def find_psks(rule: str, ids: Sequence[PreSharedKeyID], lookup: PSKLookup) -> list[tuple[PreSharedKeyID, Secret]]:
+    """The keys of `ids`, in their order. Raises `RuleViolation` under `rule` (U10 or W3) if one is unknown."""
+    found = []
+    for psk_id in ids:
+        secret = lookup(psk_id.psk)
+        if secret is None:
+            raise RuleViolation(rule, "a pre-shared key is not known here")
+        found.append((psk_id, secret))
+    return found

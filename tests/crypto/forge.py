@@ -1,0 +1,174 @@
+"""Inputs that break exactly one rule: made by the real code with that rule switched off, so that all else is right.
+
+A sender whose own check is off signs, MACs and encrypts what it should not. The receiver, whose check is on, must
+refuse with that rule and stay as it was; with its check off too it must accept, or something else was wrong as well.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from crypto.errors import RuleViolation
+from crypto.mls import commit as commit_module
+from crypto.mls import messages, treekem
+from crypto.mls.extensions import Extension, ExtensionType, RequiredCapabilities
+from crypto.mls.framing import AnyContent, ProposalContent, WireFormat, encode_message
+from crypto.mls.group import Group, KeyPackageBundle, PendingCommit, StagedCommit
+from crypto.mls.joining import create_welcome
+from crypto.mls.key_package import sign_key_package
+from crypto.mls.proposals import Add, AnyProposal, CheckedProposal
+from crypto.mls.snapshot import rows
+from crypto.mls.state import GroupState
+from crypto.mls.tree_nodes import LeafIndex, LeafNode, UpdateSource, sign_leaf_node
+from crypto.wire import encode
+from tests.crypto.world import NOW, Person, World
+
+Change = Callable[[Any], Any]
+Rule = Callable[..., Any]
+Breach = Callable[[LeafNode], LeafNode]
+
+FIRST_LEAF = LeafIndex(0)
+
+GREASE = 0x0A0A
+UNLISTED = Extension(0xF123, b"")
+
+
+@contextmanager
+def off(*rules: Callable[..., Any]) -> Iterator[None]:
+    """Switch rules off: each becomes a function that finds nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        for rule in rules:
+            patch.setattr(sys.modules[rule.__module__], rule.__name__, lambda *_, **__: None)
+        yield
+
+
+def assert_refused(rule: str, action: Callable[[], object], *watched: Group) -> None:
+    """`action` breaks `rule`, and those who looked at it are as they were."""
+    before = [rows(group) for group in watched]
+    with pytest.raises(RuleViolation) as caught:
+        action()
+    assert caught.value.rule == rule
+    assert [rows(group) for group in watched] == before
+
+
+def forged_message(group: Group, content: AnyContent, wire_format: WireFormat = WireFormat.PRIVATE_MESSAGE) -> bytes:
+    """Any content, signed and protected by a member."""
+    return messages.protect(group.state, messages.sign(group.state, wire_format, content, b""))[1]
+
+
+def forged_proposal(group: Group, proposal: AnyProposal) -> bytes:
+    return forged_message(group, ProposalContent(proposal))
+
+
+def forged_commit(
+    group: Group, proposals: list[CheckedProposal], *, with_path: bool = True, change: Change = lambda created: created
+) -> PendingCommit:
+    """A commit of exactly these proposals. Rules that it breaks must be off."""
+    state = group.state
+    created = change(
+        commit_module.create_commit(
+            state,
+            commit_module.apply_proposals(state, group.own_leaf, proposals),
+            with_path=with_path,
+            wire_format=WireFormat.PRIVATE_MESSAGE,
+            authenticated_data=b"",
+            find_psk=lambda _: None,
+        )
+    )
+    used, message = messages.protect(state, created.authenticated)
+    welcome = encode_message(create_welcome(created)) if created.changes.added else None
+    return PendingCommit(Group(used), Group(created.next_state), message, welcome)
+
+
+def by_value(group: Group, proposal: AnyProposal) -> CheckedProposal:
+    """A proposal as its committer names it, unchecked."""
+    return CheckedProposal(proposal, group.own_leaf, None)
+
+
+def changed_leaf(
+    someone: Person, leaf: LeafNode, change: Change, group_id: bytes = b"", leaf_index: LeafIndex = FIRST_LEAF
+) -> LeafNode:
+    """A leaf with a change, signed again."""
+    return sign_leaf_node(someone.suite, someone.signer, change(leaf), group_id, leaf_index)
+
+
+def changed_key_package(
+    someone: Person, bundle: KeyPackageBundle, *, leaf: Change = lambda same: same, package: Change = lambda same: same
+) -> KeyPackageBundle:
+    """A key package with a change to its leaf or to itself, both signed again."""
+    key_package = bundle.key_package
+    new_leaf = changed_leaf(someone, key_package.leaf_node, leaf)
+    unsigned = package(replace(key_package, leaf_node=new_leaf))
+    return replace(bundle, key_package=sign_key_package(someone.suite, someone.signer, unsigned))
+
+
+@contextmanager
+def path_leaf(change: Change) -> Iterator[None]:
+    """Commits made meanwhile have a changed leaf in their path."""
+    original = treekem.generate_path
+
+    def generate_path(suite: Any, tree: Any, leaf_index: Any, template: Any, signer: Any, group_id: Any) -> Any:
+        return original(suite, tree, leaf_index, change(template), signer, group_id)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(commit_module, "generate_path", generate_path)
+        yield
+
+
+def changed_state(group: Group, **changes: Any) -> Group:
+    """A member whose state is not what it should be."""
+    state: GroupState = dataclasses.replace(group.state, **changes)
+    return Group(state)
+
+
+def capabilities(**changes: Any) -> Breach:
+    return lambda leaf: replace(leaf, capabilities=replace(leaf.capabilities, **changes))
+
+
+def requiring(*extension_types: int) -> tuple[Extension, ...]:
+    data = encode(RequiredCapabilities(extension_types, (), ()))
+    return (Extension(ExtensionType.REQUIRED_CAPABILITIES, data),)
+
+
+REQUIRED = requiring(ExtensionType.LAST_RESORT_KEY_PACKAGE)
+
+
+def changed_update(world: World, name: str, breach: Breach) -> LeafNode:
+    """The leaf of an Update of `name`, changed and signed again."""
+    group = world[name]
+    _, _ = group.propose_update(now=NOW)
+    unsigned = replace(
+        group.state.leaf(group.own_leaf),
+        encryption_key=world.suite.generate_hpke_key_pair().public,
+        source=UpdateSource(),
+    )
+    return changed_leaf(world.people[name], unsigned, breach, group.group_id, group.own_leaf)
+
+
+def offered(world: World, name: str) -> Add:
+    """An Add of a newcomer."""
+    return Add(world.person(name).offer().key_package)
+
+
+def values(world: World, *proposals: AnyProposal) -> list[CheckedProposal]:
+    return [by_value(world["person 0"], proposal) for proposal in proposals]
+
+
+def assert_commit_refused(rule: str, world: World, function: object, proposals: list[CheckedProposal]) -> None:
+    """Person 0 commits the list with the rule off; person 3 refuses it, and accepts it with the rule off."""
+    assert callable(function)
+    with off(function):
+        pending = forged_commit(world["person 0"], proposals)
+    receiver = world["person 3"]
+    assert_refused(rule, lambda: receiver.receive(pending.message, NOW), receiver)
+    with off(function):
+        staged = receiver.receive(pending.message, NOW)
+    assert isinstance(staged, StagedCommit)
+    assert staged.merge().epoch_authenticator == pending.next_group.epoch_authenticator

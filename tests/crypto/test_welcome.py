@@ -1,0 +1,71 @@
+"""Welcomes: the published vectors, and what a Welcome shows before it is accepted."""
+
+from __future__ import annotations
+
+from crypto.mls.framing import decode_message
+from crypto.mls.group import join
+from crypto.mls.key_package import KeyPackage, key_package_reference
+from crypto.mls.key_schedule import epoch_secrets, verify_confirmation_tag, welcome_key_nonce
+from crypto.mls.welcome import GroupInfo, GroupSecrets, Welcome
+from crypto.secret import Secret
+from crypto.suites import suite
+from crypto.wire import decode, encode, encode_unsigned
+from tests.crypto.world import NOW, world_of
+from tests.vectors import Case, each
+
+
+@each("mls/welcome.json")
+def test_published_welcomes_open(case: Case) -> None:
+    """These are no whole groups (the tree is missing), so the steps are taken one by one."""
+    belongs = suite(case["cipher_suite"])
+    key_package = decode_message(bytes.fromhex(case["key_package"])).body
+    welcome = decode_message(bytes.fromhex(case["welcome"])).body
+    assert isinstance(key_package, KeyPackage)
+    assert isinstance(welcome, Welcome)
+    assert welcome.cipher_suite == belongs.id
+    reference = key_package_reference(belongs, key_package)
+    (entry,) = [entry for entry in welcome.secrets if entry.new_member == reference]
+
+    init_private = Secret(bytes.fromhex(case["init_priv"]))
+    opened = belongs.decrypt_with_label(
+        init_private, "Welcome", welcome.encrypted_group_info, entry.encrypted_group_secrets
+    )
+    secrets = decode(GroupSecrets, opened.reveal())
+    assert secrets.psks == ()
+    key, nonce = welcome_key_nonce(belongs, secrets.joiner_secret, belongs.zero_secret)
+    group_info = decode(GroupInfo, belongs.aead_open(key, nonce, b"", welcome.encrypted_group_info))
+
+    signer = bytes.fromhex(case["signer_pub"])
+    belongs.verify_with_label(signer, "GroupInfoTBS", encode_unsigned(group_info), group_info.signature)
+    context = group_info.group_context
+    epoch = epoch_secrets(belongs, secrets.joiner_secret, belongs.zero_secret, encode(context))
+    verify_confirmation_tag(
+        belongs, epoch.confirmation_key, context.confirmed_transcript_hash, group_info.confirmation_tag
+    )
+
+
+def test_a_staged_join_shows_who_is_there_before_it_is_accepted() -> None:
+    world = world_of(suite(1), 3)
+    welcome = world.pending("person 1", adds=["newcomer"]).welcome
+    newcomer = world.people["newcomer"]
+    assert welcome is not None
+    assert newcomer.bundle is not None
+    staged = join(welcome, {newcomer.bundle.reference: newcomer.bundle}, newcomer.signer, now=NOW)
+    assert staged.group_id == world["person 0"].group_id
+    assert staged.inviter == next(member for member in staged.members if member.credential.identity == b"person 1")
+    assert [member.credential.identity for member in staged.members] == [
+        b"person 0", b"person 1", b"person 2", b"newcomer"
+    ]  # fmt: skip
+    assert staged.extensions == ()
+    assert staged.used_reference == newcomer.bundle.reference
+    assert staged.accept().epoch == world["person 0"].epoch + 1
+
+
+def test_one_welcome_serves_all_who_were_added() -> None:
+    world = world_of(suite(1), 2)
+    pending = world.pending("person 0", adds=["a", "b", "c"])
+    assert pending.welcome is not None
+    body = decode_message(pending.welcome).body
+    assert isinstance(body, Welcome)
+    assert len(body.secrets) == 3
+    world.win("person 0", pending)
