@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Iterator
@@ -164,9 +165,12 @@ def test_the_readme_shows_something_that_runs() -> None:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("document", WITH_CODE, ids=str)
-def test_the_document_plays(document: Path, tmp_path: Path) -> None:
-    with folder(tmp_path) as place:
-        play(ROOT / document, place)
+def test_the_document_plays(document: Path) -> None:
+    # pytest's folders are closed to others, and as root PostgreSQL runs as nobody: a folder of our own.
+    with tempfile.TemporaryDirectory(prefix="sealdesk-page-") as path:
+        Path(path).chmod(0o711)
+        with folder(Path(path)) as place:
+            play(ROOT / document, place)
 
 
 def written(path: Path, text: str) -> Path:
