@@ -49,7 +49,7 @@ class AuthenticationError(InvalidMessage):
 
 
 class RuleViolation(InvalidMessage):
-    """A well-formed, authentic input breaks a rule of the protocol. `rule` is its id in docs/mls-rules.md."""
+    """A well-formed, authentic input breaks a rule of the protocol. `rule` is its id: see `crypto.mls.rules`."""
 
     def __init__(self, rule: str, text: str) -> None:
         super().__init__(f"{text} (rule {rule})")

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crypto.errors import DecodeError, IdentityError, RuleViolation, Unsupported
+from crypto.errors import CryptoError, DecodeError, IdentityError, RuleViolation, Unsupported
 from crypto.identity.accounts import (
     CertifiedDevice,
     DeviceCertificate,
@@ -33,6 +33,7 @@ from crypto.wire import decode
 __all__ = [
     "CHAT_SUITES",
     "ContentType",
+    "CryptoError",
     "DeviceCertificate",
     "KeyPackageHeader",
     "MessageHeader",

@@ -28,6 +28,7 @@ from typing import Any
 from client_lib import turns
 from client_lib.chats import Message
 from client_lib.client import Client
+from client_lib.hardening import forbid_core_dumps
 
 Handler = Callable[..., Awaitable[None]]
 
@@ -66,6 +67,7 @@ class Bot:
 
     def run(self) -> None:
         """Serve until SIGINT or SIGTERM; the message being handled is finished first."""
+        forbid_core_dumps()
         asyncio.run(self.serve())
 
     async def serve(self) -> None:

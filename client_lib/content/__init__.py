@@ -1,7 +1,7 @@
 """What a message says: MIMI content (draft-ietf-mimi-content-09), encoded in deterministic CBOR.
 
-Owns the model, its codec, message ids, the usual messages, showing them, and the sizes they are padded to. Does not own
-who sent a message or when: that is what MLS and the chat's log say.
+Owns the model, its codec, message ids, the usual messages, and showing them. Does not own who sent a message or when:
+that is what MLS and the chat's log say.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from client_lib.content.model import (
     PartSemantics,
     SinglePart,
 )
-from client_lib.content.padding import padded_size
 from client_lib.content.rendering import attachments, body_text, neutralise, plain_text, safe_filename
 
 __all__ = [
@@ -55,7 +54,6 @@ __all__ = [
     "generate_salt",
     "message_id",
     "neutralise",
-    "padded_size",
     "plain_text",
     "safe_filename",
     "text",

@@ -23,7 +23,7 @@ BACKDATE_S = 3600
 def welcome(draft: Draft, identity: Identity, item: InboxItem) -> None:
     """Join the chat that a Welcome leads to, or say why not. Raises `trust.NeedAccounts`."""
     held = draft.chat(item.chat_id)
-    if held is not None and held.status != "left":
+    if held is not None and held.status == "active":
         # Rule W5: a Welcome never overwrites a group that we hold. Also how a repeat after a lost connection looks.
         draft.frames.append(InboxAck(item.item_id))
         return
@@ -41,7 +41,10 @@ def _join(draft: Draft, identity: Identity, item: InboxItem) -> None:
         raise TrustError("the Welcome leads to another chat than the server says")
     trust.judge_members(draft, staged.members)
     trust.check_kind(item.chat_kind, staged.members)
-    chat = draft.keep(Chat(item.chat_id, item.chat_kind, item.position, staged.accept()))
+    group, held = staged.accept(), draft.chat(item.chat_id)
+    if held is not None and held.group is not None and group.epoch <= held.group.epoch:
+        raise TrustError("the Welcome leads back to a time before the chat stopped here")
+    chat = draft.keep(Chat(item.chat_id, item.chat_kind, item.position, group))
     draft.frames.append(Ack(item.chat_id, item.position))
     draft.events.append(ChatJoined(item.chat_id, trust.account_of(staged.inviter)))
     if draft.key_packages[staged.used_reference].is_last_resort:

@@ -138,7 +138,7 @@ def refused(draft: Draft, identity: Identity, answer: Refused) -> None:
         return
     for number, entry in chat.outbox.items():
         if entry.message_id == answer.message_id:
-            _say_failed(draft, identity, chat, entry, f"{answer.detail} ({answer.code})")
+            fail(draft, identity, chat, entry, f"{answer.detail} ({answer.code})")
             pending = None if isinstance(entry, Change) else chat.pending
             pump(draft, without_entry(replace(chat, pending=pending), number))
             return
@@ -156,7 +156,7 @@ def unseal(chat: Chat) -> Chat:
 def abandon(draft: Draft, identity: Identity, chat: Chat, reason: str) -> Chat:
     """Give up all that waits: we are no longer in the chat."""
     for entry in chat.outbox.values():
-        _say_failed(draft, identity, chat, entry, reason)
+        fail(draft, identity, chat, entry, reason)
     return replace(chat, outbox={}, pending=None)
 
 
@@ -214,7 +214,8 @@ def _decide_proposals(chat: Chat) -> Chat:
     return with_entry(chat, min(chat.outbox) - 1, Change(message_id=generate_message_id()))
 
 
-def _say_failed(draft: Draft, identity: Identity, chat: Chat, entry: Entry, reason: str) -> None:
+def fail(draft: Draft, identity: Identity, chat: Chat, entry: Entry, reason: str) -> None:
+    """Say that something of ours will not go out, and why; the caller takes it out of the outbox."""
     if isinstance(entry, Outgoing):
         failed = history_entry(identity, chat.chat_id, entry, Status.FAILED, reason=reason)
         draft.writes.append(AddMessage(failed))

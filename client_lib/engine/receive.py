@@ -2,8 +2,8 @@
 
 Owns the way of an entry from ciphertext to a new state: our own come back and are adopted, a message is opened and
 written to the history, a commit is staged, judged (`trust`) and merged. What is not acceptable changes no keys. A
-message that does not open is kept with its reason and the log goes on; a commit that is not acceptable stops the chat,
-since everything after it depends on it, and the user is told.
+message that does not open is kept with its reason and the log goes on; a commit of the present epoch that is not
+acceptable stops the chat, since everything after it depends on it, and the user is told.
 """
 
 from __future__ import annotations
@@ -92,7 +92,10 @@ def _adopt_own_commit(draft: Draft, identity: Identity, chat: Chat, entry: Messa
 def _own_message(draft: Draft, identity: Identity, chat: Chat, number: int, ours: Outgoing, entry: Message) -> Chat:
     """A message of ours has its place in the log."""
     if entry.message != ours.message:
-        raise TrustError("the server changed our own message on its way back")
+        reason = "the server changed our message: nobody can read it"
+        outbox.fail(draft, identity, chat, ours, reason)
+        draft.events.append(Alert(chat.chat_id, reason))
+        return without_entry(chat, number)
     draft.writes.append(AddMessage(outbox.history_entry(identity, chat.chat_id, ours, Status.SENT, entry)))
     draft.events.append(MessageSent(chat.chat_id, ours.message_id, entry.position))
     return without_entry(chat, number)
@@ -166,7 +169,7 @@ def _tell_members(draft: Draft, chat_id: bytes, before: Group, after: Group, by:
 def _refuse(draft: Draft, chat: Chat, entry: Message, error: Exception) -> Chat:
     """An entry is not acceptable. Only a commit stops the chat: without it, nothing that follows can be read."""
     reason = str(error)
-    if _is_commit(entry):
+    if chat.group is None or _ends_epoch(entry, chat.group.epoch):
         draft.events.append(ChatStuck(chat.chat_id, reason))
         return replace(chat, status="stuck", reason=reason)
     _remember(
@@ -183,8 +186,10 @@ def _refuse(draft: Draft, chat: Chat, entry: Message, error: Exception) -> Chat:
     return chat
 
 
-def _is_commit(entry: Message) -> bool:
+def _ends_epoch(entry: Message, epoch: int) -> bool:
+    """Whether the entry is a commit of this epoch or a later one; one of an earlier epoch is a repeat, and harmless."""
     try:
-        return parse_message_header(entry.message).content_type == ContentType.COMMIT
+        header = parse_message_header(entry.message)
     except InvalidMessage:
         return False
+    return header.content_type == ContentType.COMMIT and header.epoch >= epoch

@@ -96,7 +96,7 @@ class SQLiteStore:
         if path.is_dir():
             raise StoreError(f"{path} is a folder: give the path of the store inside it")
         if not path.exists():
-            raise StoreError(f"there is no store at {path}: check the path, or make one with `sealdesk init`")
+            raise StoreError(f"there is no store at {path}: check the path, or make one with `sealdesk register`")
         lock = StoreLock(path)
         try:
             salt = _read_salt(path)

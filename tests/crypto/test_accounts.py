@@ -84,7 +84,7 @@ def test_case_spacing_and_width_of_the_words_do_not_matter() -> None:
         (lambda words: [*words[:23], "zoo"], "a word is wrong or out of place"),
     ],
 )
-def test_a_typo_is_named_without_the_words(damage, text: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_typo_is_named_without_the_words(damage, text: str) -> None:  # type: ignore[no-untyped-def]  # damage is any function of a phrase
     words = damage(PHRASE.split())
     with pytest.raises(IdentityError, match=text) as caught:
         derive_root_key(" ".join(words))
@@ -166,7 +166,7 @@ def test_wrong_root_is_refused() -> None:
 
 @pytest.mark.parametrize("change", [{"version": 2}, {"signing_key": key_pair("mallory").public}])
 def test_changed_signing_key_certificate_is_refused(change: dict[str, object]) -> None:
-    forged = dataclasses.replace(account("alice").certificate, **change)  # type: ignore[arg-type]
+    forged = dataclasses.replace(account("alice").certificate, **change)  # type: ignore[arg-type]  # fields by name
     with pytest.raises(AuthenticationError):
         verify_signing_key(forged)
 
@@ -174,7 +174,7 @@ def test_changed_signing_key_certificate_is_refused(change: dict[str, object]) -
 @pytest.mark.parametrize("change", [{"device_key": key_pair("mallory").public}, {"issued_at": NOW + 1}])
 def test_changed_device_certificate_is_refused(change: dict[str, object]) -> None:
     alice = account("alice")
-    forged = dataclasses.replace(alice.devices[0].certificate, **change)  # type: ignore[arg-type]
+    forged = dataclasses.replace(alice.devices[0].certificate, **change)  # type: ignore[arg-type]  # fields by name
     with pytest.raises(AuthenticationError):
         verify_device(verify_signing_key(alice.certificate), forged)
 

@@ -31,7 +31,7 @@ VECTORS = json.loads((Path(__file__).parent / "data" / "identity.json").read_tex
 
 def resigned(person: Account, **changes: object) -> DeviceList:
     """The account's list with other fields, signed with its own signing key: nothing but the change is wrong."""
-    changed = dataclasses.replace(person.device_list(), **changes)  # type: ignore[arg-type]
+    changed = dataclasses.replace(person.device_list(), **changes)  # type: ignore[arg-type]  # fields by name
     return sign_object(person.signing, SignedLabel.DEVICE_LIST, changed)
 
 

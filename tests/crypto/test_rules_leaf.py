@@ -66,7 +66,7 @@ def test_l3_default_types_need_no_listing() -> None:
 
 def test_l4_a_credential_type_that_a_member_does_not_support() -> None:
     world = world_of(suite(1), 3)
-    certified = lambda leaf: replace(  # noqa: E731
+    certified = lambda leaf: replace(  # noqa: E731  # a breach is one line
         capabilities(credentials=(1, 2))(leaf), credential=X509Credential((b"certificate",))
     )
     with off(rules.l4_credential_types), path_leaf(certified):
@@ -107,7 +107,7 @@ def test_l9_a_leaf_that_we_send_is_valid_now(now: int) -> None:
     world = world_of(suite(1), 2)
     newcomer = world.person("newcomer")
     offer = newcomer.offer()
-    message = newcomer.bundle.message()  # type: ignore[union-attr]
+    message = newcomer.bundle.message()  # type: ignore[union-attr]  # it has joined
     assert_refused("L9", lambda: verify_key_package(message, now))
     assert_refused("L9", lambda: world["person 0"].commit([offer], now=now), world["person 0"])
     with off(rules.l9_lifetime_of_sent_leaf):
@@ -260,7 +260,7 @@ def test_l15_a_signature_key_is_of_the_suite(key: bytes) -> None:
     someone = World(suite(1)).person("someone")
     someone.offer()
     assert someone.bundle is not None
-    breach = lambda leaf: replace(leaf, signature_key=key)  # noqa: E731
+    breach = lambda leaf: replace(leaf, signature_key=key)  # noqa: E731  # a breach is one line
     message = changed_key_package(someone, someone.bundle, leaf=breach).message()
     assert_refused("L15", lambda: verify_key_package(message, NOW))
     with off(rules.l15_signature_key), pytest.raises(AuthenticationError):
@@ -273,7 +273,7 @@ def test_l17_extensions_that_no_key_package_holds(extension_type: int) -> None:
     someone.offer()
     assert someone.bundle is not None
     extensions = (Extension(extension_type, b""),)
-    package = lambda key_package: replace(key_package, extensions=extensions)  # noqa: E731
+    package = lambda key_package: replace(key_package, extensions=extensions)  # noqa: E731  # a breach is one line
     message = changed_key_package(someone, someone.bundle, package=package).message()
     assert_refused("L17", lambda: verify_key_package(message, NOW))
     with off(rules.l17_key_package_extensions):

@@ -114,9 +114,9 @@ def test_in_an_update(belongs: CipherSuite, name: str) -> None:
     receiver = world["person 3"]
     if rule == "L3":  # judged when it is committed, as the same commit may change what is required
         with off(*functions):
-            world.people["person 0"].group = world["person 0"].receive(message, NOW).group  # type: ignore[union-attr]
+            world.people["person 0"].group = world["person 0"].receive(message, NOW).group  # type: ignore[union-attr]  # the message is of that kind
             pending = world.pending("person 0")
-        receiver = receiver.receive(message, NOW).group  # type: ignore[union-attr]
+        receiver = receiver.receive(message, NOW).group  # type: ignore[union-attr]  # the message is of that kind
         message = pending.message
     assert_refused(rule, lambda: receiver.receive(message, NOW), receiver)
     with off(*functions):
@@ -157,7 +157,7 @@ def test_grease_breaks_nothing() -> None:
     """Rule L19."""
     world = world_of(suite(1), 3)
     grease = capabilities(cipher_suites=(GREASE, 1), extensions=(GREASE,), proposals=(GREASE,), credentials=(GREASE, 1))
-    carrying = lambda leaf: replace(grease(leaf), extensions=(Extension(GREASE, b"anything"),))  # noqa: E731
+    carrying = lambda leaf: replace(grease(leaf), extensions=(Extension(GREASE, b"anything"),))  # noqa: E731  # a breach is one line
     with path_leaf(carrying):
         world.commit("person 0")
     newcomer = world.person("newcomer")

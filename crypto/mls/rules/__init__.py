@@ -1,6 +1,6 @@
 """The validation rules of RFC 9420, one small function each.
 
-A function is named after its rule: `l13_encryption_key_unique` is row L13 of the rule list (docs/mls-rules.md), says in
+A function is named after its rule: `l13_encryption_key_unique` is row L13 of the rule list, says in
 its docstring what must hold and in which section, and raises `RuleViolation("L13", …)` otherwise. A rule whose failure
 is a failed signature, MAC or AEAD raises `AuthenticationError` instead, which tells nothing more. The modules sort the
 rules by what they judge: `leaf`, `key_package`, `tree`, `proposal_list`, `commit`, `welcome`, `message`.

@@ -1,4 +1,4 @@
-"""Message ids bind sender, room and bytes; sizes fall into the documented buckets."""
+"""Message ids bind sender, room and bytes."""
 
 from __future__ import annotations
 
@@ -76,26 +76,3 @@ def test_salts_are_sixteen_bytes_and_differ() -> None:
     salts = {content.generate_salt() for _ in range(100)}
     assert len(salts) == 100
     assert {len(salt) for salt in salts} == {16}
-
-
-@given(st.integers(0, 2**40))
-def test_a_bucket_holds_its_content_and_is_its_own_bucket(size: int) -> None:
-    bucket = content.padded_size(size)
-    assert bucket >= max(size, 256)
-    assert content.padded_size(bucket) == bucket
-    if size > 1024:
-        assert bucket <= size * 1.125
-
-
-def test_the_buckets_are_the_documented_ones() -> None:
-    buckets = sorted({content.padded_size(size) for size in range(content.CONTENT_BYTES_MAX + 1)})
-    assert buckets[:8] == [256, 512, 768, 1024, 1152, 1280, 1408, 1536]
-    assert buckets[-1] == content.CONTENT_BYTES_MAX
-    assert len(buckets) == 66
-    # What the group adds (signature, lengths) may push content into the next bucket, which must still fit a message.
-    assert content.padded_size(content.CONTENT_BYTES_MAX + 1) + 1024 <= limits.MESSAGE_BYTES_MAX
-
-
-def test_a_negative_size_is_a_bug() -> None:
-    with pytest.raises(ValueError, match="negative"):
-        content.padded_size(-1)
