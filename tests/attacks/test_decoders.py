@@ -171,7 +171,7 @@ def mutated(draw: st.DrawFn, sample: bytes) -> bytes:
                 del data[place:]
             case "append":
                 data += draw(st.binary(min_size=1, max_size=16))
-            case "noise":
+            case _:
                 return draw(st.binary(max_size=200))
     return bytes(data)
 
