@@ -15,7 +15,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from client_lib import Chat, Client, ClientError
+import pytest
+
+from client_lib import Chat, Client, ClientError, TransportError, generate_recovery_phrase
+from client_lib.transport import HttpTransport
+from protocol.api import RegisterAccount
 from tests.conftest import ROOT, Server
 from tests.end_to_end.people import in_chat, registered, texts, until
 
@@ -47,6 +51,30 @@ async def test_r01_kill_9_of_the_server_mid_conversation_loses_and_repeats_nothi
         await until(lambda: {message.status for message in chat.history()} <= {"sent", "received"})
         assert texts(alice, chat) == texts(bob, chat)  # and all in one order
         await until(lambda: texts(carol, chat) == texts(alice, chat)[-len(texts(carol, chat)) :])
+
+
+async def test_registering_again_after_a_lost_answer_takes_up_where_it_was(
+    server: Server, invitation: Invite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, phrase = await asyncio.to_thread(invitation), generate_recovery_phrase()
+
+    async def lose_the_answer(http: HttpTransport, account: RegisterAccount) -> None:
+        await register(http, account)
+        raise TransportError("the answer is lost")
+
+    register = HttpTransport.register_account
+    with monkeypatch.context() as patch:
+        patch.setattr(HttpTransport, "register_account", lose_the_answer)
+        with pytest.raises(TransportError):
+            await Client.register(tmp_path / "alice.sealdesk", server.url, code, phrase)
+    with pytest.raises(ClientError, match="another recovery phrase"):
+        await Client.register(tmp_path / "alice.sealdesk", server.url, code, generate_recovery_phrase())
+    async with (
+        await Client.register(tmp_path / "alice.sealdesk", server.url, code, phrase) as alice,
+        registered(server, invitation, tmp_path, "bob") as (bob,),
+    ):
+        await (await bob.private_chat(alice.me.address)).send("there you are")
+        await until(lambda: any(chat.history() for chat in alice.chats))
 
 
 async def _add_later(chat: Chat, carol: Client) -> None:
