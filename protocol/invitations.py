@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 
 from protocol.limits import INVITATION_CODE_BYTES
 
@@ -18,7 +17,7 @@ def parse_invitation(text: str) -> bytes:
     compact = "".join(text.split()).replace("-", "").upper()
     try:
         code = base64.b32decode(compact + "=" * (-len(compact) % 8))
-    except binascii.Error:
+    except ValueError:
         raise ValueError("an invitation code has the letters a to z and the digits 2 to 7 only") from None
     if len(code) != INVITATION_CODE_BYTES:
         raise ValueError("an invitation code has 26 characters")

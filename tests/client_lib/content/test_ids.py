@@ -5,12 +5,9 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from client_lib import content
 from client_lib.errors import ContentError
-from protocol import limits
 
 SALT = bytes(range(16))
 ALICE = content.account_uri(bytes(range(20)))
