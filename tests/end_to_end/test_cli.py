@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -11,10 +13,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -101,7 +103,7 @@ class Desk:
             (record,) = self.json("register", f"{name}.sealdesk", self.link(), passphrase=passphrase)
             self.addresses[name] = record["address"]
 
-    @contextmanager
+    @contextlib.contextmanager
     def listening(self, who: str) -> Iterator[subprocess.Popen[str]]:
         """A `listen` that runs; it is ended, if the test has not done it."""
         command = [sys.executable, "-m", "sealdesk_cli", "listen", f"{who}.sealdesk", "--json"]
@@ -121,6 +123,22 @@ class Desk:
                     process.kill()
 
 
+class DeskHere(Desk):
+    """The same, with the commands run in this process: starting one takes longer than most of them do."""
+
+    def run(self, *arguments: str, typed: str = "", passphrase: str | None = None) -> Result:
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            contextlib.chdir(self.folder),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            patch.object(sys, "stdin", io.StringIO(typed)),
+            patch.dict(os.environ, self.environment(passphrase), clear=True),
+        ):
+            code = main(arguments)
+        return Result(code, out.getvalue(), err.getvalue())
+
+
 @pytest.fixture(scope="module")
 def desk(shared_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Desk:
     """Alice and Bob, who know each other by name."""
@@ -129,6 +147,12 @@ def desk(shared_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Des
     assert desk.run("contact", "alice.sealdesk", desk.addresses["bob"], "bob").code == 0
     assert desk.run("contact", "bob.sealdesk", desk.addresses["alice"], "alice").code == 0
     return desk
+
+
+@pytest.fixture
+def here(desk: Desk) -> DeskHere:
+    """Alice and Bob again."""
+    return DeskHere(desk.server, desk.folder, desk.addresses)
 
 
 def test_two_people_talk_and_files_and_replies_arrive(desk: Desk) -> None:
@@ -197,68 +221,68 @@ def test_listen_is_live_alone_on_its_store_and_goes_on_where_it_stopped(desk: De
     assert desk.hear("bob") == []
 
 
-def test_a_hostile_text_and_file_name_do_not_reach_the_terminal(desk: Desk) -> None:
-    (desk.folder / HOSTILE_NAME).write_bytes(b"not a picture")
-    sent = desk.run("send", "alice.sealdesk", "bob", HOSTILE, "--attach", HOSTILE_NAME)
+def test_a_hostile_text_and_file_name_do_not_reach_the_terminal(here: DeskHere) -> None:
+    (here.folder / HOSTILE_NAME).write_bytes(b"not a picture")
+    sent = here.run("send", "alice.sealdesk", "bob", HOSTILE, "--attach", HOSTILE_NAME)
     assert sent.code == 0
-    shown = desk.run("listen", "bob.sealdesk", "--once", "--save", "saved")
+    shown = here.run("listen", "bob.sealdesk", "--once", "--save", "saved")
     assert "red" in shown.out
     assert STEERING.findall(shown.out + shown.err) == []
     assert shown.out.splitlines()[0].startswith("20")
     assert all(line.startswith("       ") for line in shown.out.splitlines()[1:])
-    (saved,) = (desk.folder / "saved").iterdir()
+    (saved,) = (here.folder / "saved").iterdir()
     assert STEERING.findall(saved.name) == []
     assert saved.read_bytes() == b"not a picture"
 
-    exported = desk.run("export", "bob.sealdesk", "--output", "hostile.txt")
-    assert STEERING.findall((desk.folder / "hostile.txt").read_text("utf-8") + exported.err) == []
+    exported = here.run("export", "bob.sealdesk", "--output", "hostile.txt")
+    assert STEERING.findall((here.folder / "hostile.txt").read_text("utf-8") + exported.err) == []
 
 
-def test_a_group_gains_and_loses_members(desk: Desk) -> None:
-    desk.register("carol", passphrase="correct horse battery")
-    desk.run("contact", "alice.sealdesk", desk.addresses["carol"], "carol")
-    (chat,) = desk.json("group", "new", "alice.sealdesk", "bob")
+def test_a_group_gains_and_loses_members(here: DeskHere) -> None:
+    here.register("carol", passphrase="correct horse battery")
+    here.run("contact", "alice.sealdesk", here.addresses["carol"], "carol")
+    (chat,) = here.json("group", "new", "alice.sealdesk", "bob")
     assert (chat["kind"], chat["is_active"], chat["closed_because"]) == ("group", True, "")
-    assert desk.run("send", "alice.sealdesk", chat["chat"], "not for Carol yet").code == 0
-    (after,) = desk.json("group", "add", "alice.sealdesk", chat["chat"][:8], "carol")
-    assert {member["name"] for member in after["members"]} == {desk.addresses["alice"], "bob", "carol"}
-    assert desk.run("group", "add", "alice.sealdesk", chat["chat"], "carol").failed(Exit.FAILED, "carol", "already")
+    assert here.run("send", "alice.sealdesk", chat["chat"], "not for Carol yet").code == 0
+    (after,) = here.json("group", "add", "alice.sealdesk", chat["chat"][:8], "carol")
+    assert {member["name"] for member in after["members"]} == {here.addresses["alice"], "bob", "carol"}
+    assert here.run("group", "add", "alice.sealdesk", chat["chat"], "carol").failed(Exit.FAILED, "carol", "already")
 
-    assert desk.run("send", "alice.sealdesk", chat["chat"], "welcome").code == 0
-    heard = desk.hear("carol", passphrase="correct horse battery")
+    assert here.run("send", "alice.sealdesk", chat["chat"], "welcome").code == 0
+    heard = here.hear("carol", passphrase="correct horse battery")
     assert [record["text"] for record in heard] == ["welcome"]
-    assert [record["text"] for record in desk.hear("bob")] == ["not for Carol yet", "welcome"]
+    assert [record["text"] for record in here.hear("bob")] == ["not for Carol yet", "welcome"]
 
-    wrong = desk.run("listen", "carol.sealdesk", passphrase="correct hearse battery")
+    wrong = here.run("listen", "carol.sealdesk", passphrase="correct hearse battery")
     assert wrong.failed(Exit.STORE, "passphrase")
-    assert desk.run("listen", "carol.sealdesk").failed(Exit.STORE, "SEALDESK_PASSPHRASE")
+    assert here.run("listen", "carol.sealdesk").failed(Exit.STORE, "SEALDESK_PASSPHRASE")
 
-    removed = desk.run("group", "remove", "alice.sealdesk", chat["chat"], "carol")
+    removed = here.run("group", "remove", "alice.sealdesk", chat["chat"], "carol")
     assert removed.code == 0
     assert "carol" not in removed.out
-    assert desk.run("send", "alice.sealdesk", chat["chat"], "not for Carol any more").code == 0
-    (left,) = desk.json("chats", "carol.sealdesk", passphrase="correct horse battery")
+    assert here.run("send", "alice.sealdesk", chat["chat"], "not for Carol any more").code == 0
+    (left,) = here.json("chats", "carol.sealdesk", passphrase="correct horse battery")
     assert (left["chat"], left["is_active"], left["members"]) == (chat["chat"], False, [])
     assert "removed" in left["closed_because"]
-    assert desk.hear("carol", passphrase="correct horse battery") == []
-    assert [record["text"] for record in desk.hear("bob")] == ["not for Carol any more"]
+    assert here.hear("carol", passphrase="correct horse battery") == []
+    assert [record["text"] for record in here.hear("bob")] == ["not for Carol any more"]
 
 
-def test_the_history_is_exported_for_its_owner_alone(desk: Desk) -> None:
-    assert desk.run("send", "alice.sealdesk", "bob", "for the file").code == 0
-    done = desk.run("export", "alice.sealdesk", "--json", "--output", "history.jsonl")
-    path = desk.folder / "history.jsonl"
+def test_the_history_is_exported_for_its_owner_alone(here: DeskHere) -> None:
+    assert here.run("send", "alice.sealdesk", "bob", "for the file").code == 0
+    done = here.run("export", "alice.sealdesk", "--json", "--output", "history.jsonl")
+    path = here.folder / "history.jsonl"
     assert (done.code, done.out) == (0, "")
     assert "PLAINTEXT" in done.err
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert "for the file" in [json.loads(line)["text"] for line in path.read_text("ascii").splitlines()]
 
     before = path.read_bytes()
-    assert desk.run("export", "alice.sealdesk", "--output", path.name).failed(Exit.FAILED, "exists already")
+    assert here.run("export", "alice.sealdesk", "--output", path.name).failed(Exit.FAILED, "exists already")
     assert path.read_bytes() == before
-    (chat, *_) = [chat for chat in desk.json("chats", "alice.sealdesk") if chat["kind"] == "private"]
-    assert desk.run("export", "alice.sealdesk", "--chat", chat["chat"][:6], "--output", "chat.txt").code == 0
-    assert "\n       for the file\n" in (desk.folder / "chat.txt").read_text("utf-8")
+    (chat, *_) = [chat for chat in here.json("chats", "alice.sealdesk") if chat["kind"] == "private"]
+    assert here.run("export", "alice.sealdesk", "--chat", chat["chat"][:6], "--output", "chat.txt").code == 0
+    assert "\n       for the file\n" in (here.folder / "chat.txt").read_text("utf-8")
 
 
 @pytest.mark.parametrize(
@@ -287,30 +311,23 @@ def test_the_history_is_exported_for_its_owner_alone(desk: Desk) -> None:
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_an_error_is_one_line_that_says_what_to_do(
-    arguments: tuple[str, ...],
-    code: Exit,
-    words: tuple[str, ...],
-    desk: Desk,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...], code: Exit, words: tuple[str, ...], here: DeskHere
 ) -> None:
-    """In this process, to save the start of so many."""
-    monkeypatch.chdir(desk.folder)
-    before = sorted(desk.folder.iterdir())
-    result = Result(main(arguments), *capsys.readouterr())
+    before = sorted(here.folder.iterdir())
+    result = here.run(*arguments)
     assert result.failed(code, *words), result
-    assert sorted(desk.folder.iterdir()) == before
+    assert sorted(here.folder.iterdir()) == before
 
 
-def test_names_are_listed_with_ours_first(desk: Desk) -> None:
-    assert desk.json("contact", "bob.sealdesk") == [
-        {"address": desk.addresses["bob"], "name": desk.addresses["bob"], "is_me": True},
-        {"address": desk.addresses["alice"], "name": "alice", "is_me": False},
+def test_names_are_listed_with_ours_first(here: DeskHere) -> None:
+    assert here.json("contact", "bob.sealdesk") == [
+        {"address": here.addresses["bob"], "name": here.addresses["bob"], "is_me": True},
+        {"address": here.addresses["alice"], "name": "alice", "is_me": False},
     ]
 
 
-def test_registering_shows_the_words_and_goes_on_after_a_refusal(desk: Desk) -> None:
-    refused = desk.run("register", "dave.sealdesk", f"{desk.server.url}/#{'a' * 26}")
+def test_registering_shows_the_words_and_goes_on_after_a_refusal(here: DeskHere) -> None:
+    refused = here.run("register", "dave.sealdesk", f"{here.server.url}/#{'a' * 26}")
     assert refused.code == Exit.FAILED
     assert "invitation_invalid" in refused.err
     words = dict(re.findall(r"(\d+)\. ([a-z]+)", refused.out))
@@ -318,11 +335,11 @@ def test_registering_shows_the_words_and_goes_on_after_a_refusal(desk: Desk) -> 
     phrase = " ".join(words[str(number)] for number in range(1, 25))
     assert "shown once" in refused.out
 
-    registered = desk.run("register", "dave.sealdesk", desk.link(), typed=f"{phrase}\n")
+    registered = here.run("register", "dave.sealdesk", here.link(), typed=f"{phrase}\n")
     assert registered.code == 0
     assert re.search(r": [a-z2-7]{32}$", registered.out.strip())
     assert phrase.split()[0] not in registered.out
-    assert desk.run("chats", "dave.sealdesk").code == 0
+    assert here.run("chats", "dave.sealdesk").code == 0
 
 
 def test_a_message_sent_while_the_server_is_away_goes_out_when_it_is_back(server: Server, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Programs to read: a bot, and the demo that `make demo` runs."""
