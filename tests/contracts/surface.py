@@ -112,13 +112,21 @@ def _fields(value: type[Any]) -> list[str]:
 def _signature(function: Any) -> str:
     """The signature with annotations as they are written, alike on every Python version."""
     signature = inspect.signature(function)
-    parameters = [item.replace(annotation=_Shown.of(item.annotation)) for item in signature.parameters.values()]
+    parameters = [
+        item.replace(annotation=_Shown.of(item.annotation), default=_default(item.default))
+        for item in signature.parameters.values()
+    ]
     shown = signature.replace(parameters=parameters, return_annotation=_Shown.of(signature.return_annotation))
     return str(shown)
 
 
+def _default(value: Any) -> Any:
+    """A default as it is printed: a function by its name, since its repr holds an address."""
+    return _Shown(value.__name__) if inspect.isfunction(value) else value
+
+
 class _Shown:
-    """An annotation that `inspect` prints as `text`."""
+    """Something that `inspect` prints as `text`."""
 
     def __init__(self, text: str) -> None:
         self.text = text

@@ -1,0 +1,86 @@
+"""The clock: samples of one operation, and what is said about them."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Samples of one operation in short, in the samples' unit. Half of them lie between `lower` and `upper`."""
+
+    median: float
+    lower: float
+    upper: float
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How long to measure: operations are repeated until `budget_s` is used up, and `samples_min` times at least."""
+
+    budget_s: float
+    samples_min: int
+
+
+def spread(samples: Sequence[float]) -> Spread:
+    """Median and quartiles of at least one sample."""
+    if len(samples) == 1:
+        only = rounded(samples[0])
+        return Spread(only, only, only, 1)
+    lower, median, upper = statistics.quantiles(samples, n=4, method="inclusive")
+    return Spread(rounded(median), rounded(lower), rounded(upper), len(samples))
+
+
+def rounded(value: float) -> float:
+    """Four significant digits: what follows is noise."""
+    return float(f"{value:.4g}")
+
+
+def percentile(samples: Sequence[float], share: float) -> float:
+    """The smallest sample that `share` (0 to 1) of all samples do not exceed."""
+    return sorted(samples)[max(0, math.ceil(share * len(samples)) - 1)]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """No garbage collection until the end of the block. Collecting before each sample instead would cool the caches."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def timed(operation: Callable[[], T]) -> tuple[float, T]:
+    """Seconds that an operation takes, and its result."""
+    started = time.perf_counter_ns()
+    result = operation()
+    return (time.perf_counter_ns() - started) / 1e9, result
+
+
+def repeated(operation: Callable[[], object], effort: Effort) -> list[float]:
+    """Seconds of each run of an operation that can be repeated; the first run is for warmth alone."""
+    operation()
+    samples: list[float] = []
+    with quiet():
+        while len(samples) < effort.samples_min or sum(samples) < effort.budget_s:
+            samples.append(timed(operation)[0])
+    return samples
+
+
+def streak(operation: Callable[[], T], count: int) -> tuple[list[float], list[T]]:
+    """Seconds and results of `count` runs of an operation, one after the other."""
+    with quiet():
+        runs = [timed(operation) for _ in range(count)]
+    return [seconds for seconds, _ in runs], [result for _, result in runs]
