@@ -15,6 +15,7 @@ from client_lib.engine.trust import account_of
 from client_lib.errors import ClientError
 from client_lib.runtime import Runtime, now_ms
 from client_lib.store.model import Direction, Status, StoredMessage
+from crypto.errors import IdentityError
 from crypto.identity.accounts import format_account_id, parse_account_id
 from protocol.frames import ChatKind
 
@@ -31,6 +32,14 @@ def person(runtime: Runtime, account_id: bytes) -> Person:
     """The person of an account id (20 bytes)."""
     address = format_account_id(account_id)
     return Person(address, runtime.names.get(account_id, address))
+
+
+def parse_address(address: str) -> bytes:
+    """The account id of an address, 20 bytes. Raises `ClientError`."""
+    try:
+        return parse_account_id(address)
+    except IdentityError as error:
+        raise ClientError(f"{mimi.neutralise(address[:64])!r} is no address: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +155,13 @@ class Chat:
     async def add(self, *addresses: str) -> None:
         """Add people with all their devices; returns when the change is in force. Raises `ClientError`."""
         packages = [
-            package for address in addresses for package in await self.runtime.key_packages(parse_account_id(address))
+            package for address in addresses for package in await self.runtime.key_packages(parse_address(address))
         ]
         await self._change(packages, ())
 
     async def remove(self, *addresses: str) -> None:
         """Remove people with all their devices; returns when the change is in force. Raises `ClientError`."""
-        await self._change((), [parse_account_id(address) for address in addresses])
+        await self._change((), [parse_address(address) for address in addresses])
 
     async def refresh_keys(self) -> None:
         """Replace our keys in the chat, so that a thief of the old ones is shut out (RFC 9420 §16.6)."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from client_lib.chats import Chat, Message, Person, person
+from client_lib.chats import Chat, Message, Person, parse_address, person
 from client_lib.engine import Engine, encode_identity, generate_chat_id, generate_identity, generate_message_id
 from client_lib.engine.identity import Identity, decode_identity
 from client_lib.engine.trust import account_of
@@ -31,7 +31,8 @@ from client_lib.runtime import Runtime, now_ms
 from client_lib.store import KeySource, Passphrase, SQLiteStore, Store, default_key_file
 from client_lib.store.model import Put
 from client_lib.transport import HttpTransport, Login
-from crypto.identity.accounts import derive_root_key, parse_account_id
+from crypto.errors import IdentityError
+from crypto.identity.accounts import derive_root_key
 from crypto.identity.sessions import answer_challenge
 from crypto.wire import encode
 from protocol.api import RegisterAccount
@@ -62,7 +63,10 @@ class Client:
         """
         store = await asyncio.to_thread(_open_or_create, Path(path), _key_source(path, passphrase))
         try:
-            identity = _load_or_generate_identity(store, phrase, server_url)
+            try:
+                identity = _load_or_generate_identity(store, phrase, server_url)
+            except IdentityError as error:
+                raise ClientError(f"{error}: give the 24 words as they were shown") from error
             async with HttpTransport(identity.server_url) as http:
                 await http.register_account(
                     RegisterAccount(
@@ -95,8 +99,9 @@ class Client:
 
     async def close(self) -> None:
         """Let what is on its way out go, for a few seconds, and close the store."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.flush(), FLUSH_S)
+        if self._runtime.is_connected:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.flush(), FLUSH_S)
         await self._runtime.stop()
 
     @property
@@ -111,7 +116,7 @@ class Client:
 
     async def private_chat(self, address: str) -> Chat:
         """The chat with one other person; opened if there is none yet. Raises `ClientError`."""
-        account_id = parse_account_id(address)
+        account_id = parse_address(address)
         if account_id == self._runtime.engine.identity.account_id:
             raise ClientError("that is your own address: a private chat needs somebody else")
         for chat_id, chat in sorted(self._runtime.engine.chats.items()):
@@ -124,9 +129,15 @@ class Client:
         """Open a new group chat with these people. Raises `ClientError`."""
         return await self._create("group", list(addresses))
 
+    @property
+    def contacts(self) -> tuple[Person, ...]:
+        """Everybody to whom a name was given, by name."""
+        people = (person(self._runtime, account_id) for account_id in self._runtime.names)
+        return tuple(sorted(people, key=lambda contact: contact.name))
+
     async def name(self, address: str, name: str) -> None:
         """Give an account a name of your own; it stays on this device."""
-        await self._runtime.set_name(parse_account_id(address), name)
+        await self._runtime.set_name(parse_address(address), name)
 
     async def follow(self, consumer: str, until: asyncio.Event | None = None) -> AsyncIterator[Message]:
         """Everybody else's messages in all chats, each once for each `consumer`, across restarts.
@@ -137,10 +148,8 @@ class Client:
         with self._runtime.listen() as events:
             while True:
                 for chat in self.chats:
-                    async for message in self._unhandled(consumer, chat):
+                    async for message in self._unhandled(consumer, chat, stop):
                         yield message
-                        if stop.is_set():
-                            break
                 if await _first_of(self._runtime.next_event(events), stop.wait()):
                     return
 
@@ -156,11 +165,11 @@ class Client:
             while any(chat.outbox for chat in self._runtime.engine.chats.values() if chat.status == "active"):
                 await self._runtime.next_event(events)
 
-    async def _unhandled(self, consumer: str, chat: Chat) -> AsyncIterator[Message]:
+    async def _unhandled(self, consumer: str, chat: Chat, stop: asyncio.Event) -> AsyncIterator[Message]:
         """A chat's messages that a consumer has not handled; each counts as handled when the next is asked for."""
         while page := chat.history(after=self._runtime.cursor(consumer, chat.chat_id), limit=PAGE):
             for message in page:
-                if message.position is None:  # what is unsent stands at the end
+                if stop.is_set() or message.position is None:  # what is unsent stands at the end
                     return
                 if not message.is_ours:
                     yield message
@@ -168,9 +177,7 @@ class Client:
 
     async def _create(self, kind: ChatKind, addresses: list[str]) -> Chat:
         runtime = self._runtime
-        packages = [
-            package for address in addresses for package in await runtime.key_packages(parse_account_id(address))
-        ]
+        packages = [package for address in addresses for package in await runtime.key_packages(parse_address(address))]
         chat_id, change_id = generate_chat_id(), generate_message_id()
         await runtime.perform_change(
             change_id, lambda: runtime.engine.create_chat(chat_id, kind, change_id, packages, now_ms())

@@ -48,6 +48,8 @@ class Runtime:
         self.http = http
         self._steps = asyncio.Lock()
         self._stream: Stream | None = None
+        self._stopping = False
+        self.is_connected = False
         self._connection: asyncio.Task[None] | None = None
         self._fault: ClientError | None = None
         self._publishing: asyncio.Task[None] | None = None
@@ -65,6 +67,7 @@ class Runtime:
 
     async def stop(self) -> None:
         """Let the running step end, then disconnect and close the store."""
+        self._stopping = True
         if self._stream is not None:
             await self._stream.close()
         for task in (self._connection, self._publishing, self._erasing):
@@ -184,7 +187,7 @@ class Runtime:
                     settled.set_exception(ClientError(f"the change was refused: {event.reason}"))
 
     async def _stay_connected(self) -> None:
-        while True:
+        while not self._stopping:
             self._stream = Stream(self.http)
             try:
                 async with aclosing(self._stream.events()) as events:
@@ -194,11 +197,13 @@ class Runtime:
                 self._tell(Alert(None, f"disconnected, trying again: {error}"))
             finally:
                 await self._stream.close()
-            await asyncio.sleep(RECONNECT_S)
+            if not self._stopping:
+                await asyncio.sleep(RECONNECT_S)
 
     async def _happened(self, event: StreamEvent) -> None:
         match event:
             case Connected():
+                self.is_connected = True
                 await self.perform(lambda: self.engine.connected(now_ms()))
             case Received(frames):
                 await self._process(frames)
@@ -207,6 +212,7 @@ class Runtime:
                 if busy is not None:
                     raise TransportError(f"the server refuses for now: {busy.detail}")
             case Disconnected(error):
+                self.is_connected = False
                 self._tell(Alert(None, f"disconnected, trying again: {error}"))
             case _:
                 assert_never(event)

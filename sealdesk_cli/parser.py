@@ -120,7 +120,7 @@ def _add_account(commands: Any) -> None:
         "register",
         "people:register",
         "make an account and its store",
-        "Makes a new account, shows the 24 words that bring it back, once, and prints its address, which others need "
+        "Makes a new account, shows its 24 words once, and prints its address, which others need "
         "to write to it. If it fails on the way, run it again: it takes up where it was, and asks for the words. "
         "Without a passphrase, the store's key goes to STORE.key: whoever has both files can read everything.",
         "sealdesk register alice.sealdesk http://127.0.0.1:8440/#k5f6c3ynwlq2rvyfz6dq3tnhiu",

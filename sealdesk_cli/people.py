@@ -11,7 +11,7 @@ from client_lib.transport import HttpTransport
 from sealdesk_cli import output, passphrases
 from sealdesk_cli.errors import CommandError, Exit
 from sealdesk_cli.links import parse_link
-from sealdesk_cli.session import check_name, contacts, opened, store_path
+from sealdesk_cli.session import check_name, opened, store_path
 
 _COLUMNS = 4
 
@@ -53,7 +53,7 @@ async def contact(options: Namespace) -> None:
         if options.address is not None:
             check_name(client, options.address, options.name)
             await client.name(options.address, options.name)
-        people = [client.me, *contacts(client)]
+        people = [client.me, *client.contacts]
         me = client.me.address
     for person in people:
         is_me = person.address == me
@@ -66,7 +66,7 @@ async def contact(options: Namespace) -> None:
 def _show_phrase(phrase: str) -> None:
     words = phrase.split()
     output.line("These 24 words are the account. Write them down on paper now: they are shown once, and kept nowhere.")
-    output.line("Whoever has them has the account; without them, a lost device is a lost account.")
+    output.line("Whoever has them can speak for you. Getting an account back with them comes in a later version.")
     output.line()
     rows = len(words) // _COLUMNS
     for row in range(rows):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from client_lib import ClientError, StoreError, TransportError, TrustError
+from client_lib.hardening import forbid_core_dumps
 from sealdesk_cli import output
 from sealdesk_cli.errors import CommandError, Exit
 
@@ -19,7 +20,7 @@ from sealdesk_cli.errors import CommandError, Exit
 def run(options: Namespace) -> int:
     """Run `options.run`, which is `module:function`; only that module is imported."""
     output.prepare()
-    _forbid_core_dumps()
+    forbid_core_dumps()
     try:
         try:
             _call(options)
@@ -72,12 +73,3 @@ def _bug(error: Exception) -> str:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
     return f"a fault in Sealdesk ({place}): please report it with what SEALDESK_DEBUG=1 shows"
-
-
-def _forbid_core_dumps() -> None:
-    """A core dump would hold keys and plaintext."""
-    if sys.platform != "win32":
-        import resource  # noqa: PLC0415  not there on Windows
-
-        _, hard = resource.getrlimit(resource.RLIMIT_CORE)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, hard))

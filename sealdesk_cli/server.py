@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from backend import operator
+from backend import logs, operator
 from backend.limits import INVITATION_LIFETIME_S
 from backend.settings import Settings, SettingsError
 from sealdesk_cli import output
@@ -67,6 +67,7 @@ def invite(options: Namespace) -> None:
 
 @contextmanager
 def _operating() -> Iterator[None]:
+    logs.configure("WARNING")  # `serve` sets the level that it was given
     try:
         yield
     except SettingsError as error:

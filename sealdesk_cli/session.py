@@ -9,8 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from client_lib import Chat, Client, Message, Person
-from client_lib.chats import person
+from client_lib import Chat, Client, Message
 from client_lib.events import Alert, CaughtUp
 from sealdesk_cli import output, passphrases
 from sealdesk_cli.errors import CommandError, Exit
@@ -59,17 +58,9 @@ async def catch_up(client: Client) -> bool:
     return False
 
 
-def contacts(client: Client) -> list[Person]:
-    """Everybody whom we gave a name, by name."""
-    runtime = client._runtime
-    return sorted(
-        (person(runtime, account_id) for account_id in runtime.names), key=lambda found: found.name.casefold()
-    )
-
-
 def address_of(client: Client, who: str) -> str:
     """The address behind a name or an address. Raises CommandError."""
-    found = [known.address for known in contacts(client) if known.name == who]
+    found = [known.address for known in client.contacts if known.name == who]
     if found:
         return found[0]
     if _ADDRESS.fullmatch(who):
@@ -89,7 +80,7 @@ def chat_of(client: Client, text: str) -> Chat:
 
 async def chat_with(client: Client, to: str) -> Chat:
     """The chat that TO means: a name, an address, or a chat's id, in this order. Raises CommandError, ClientError."""
-    if to not in {known.name for known in contacts(client)} and _HEX.fullmatch(to) and _starting(client.chats, to):
+    if to not in {known.name for known in client.contacts} and _HEX.fullmatch(to) and _starting(client.chats, to):
         return chat_of(client, to)
     return await client.private_chat(address_of(client, to))
 
@@ -112,7 +103,7 @@ def check_name(client: Client, address: str, name: str) -> None:
         raise CommandError("a name is one line of at most 64 visible characters", Exit.USAGE)
     if _ADDRESS.fullmatch(name) or _HEX.fullmatch(name):
         raise CommandError("this name could be taken for an address or an id: choose another", Exit.USAGE)
-    if any(known.name == name and known.address != address for known in contacts(client)):
+    if any(known.name == name and known.address != address for known in client.contacts):
         raise CommandError(f"{name} is somebody else already: choose another name")
 
 

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from backend import limits
+from crypto.identity.device_list import sign_device_list
 from crypto.identity.sessions import answer_challenge
 from crypto.wire import encode
 from protocol import api
@@ -47,11 +48,24 @@ async def test_of_many_with_one_invitation_one_registers(shared_server: Server) 
 async def test_a_refused_registration_does_not_use_the_invitation_up(shared_server: Server) -> None:
     async with people(shared_server, 1) as (alice,):
         code = await insert_invitation(shared_server)
+        device_ids = frozenset({alice.device_id})
+        other = sign_device_list(alice.signing, alice.signing_certificate, 1, device_ids, issued_at=1)
+        alice.device_list = other
         with pytest.raises(Refusal) as refusal:
             await alice.call("POST", "/v1/accounts", alice.registration(code), api.Account)
         assert (refusal.value.status, refusal.value.code) == (409, "already_exists")
         bob = Device(shared_server, alice.http)
         await bob.call("POST", "/v1/accounts", bob.registration(code), api.Account)
+
+
+async def test_a_registration_repeated_after_a_lost_answer_is_answered_again(shared_server: Server) -> None:
+    async with aiohttp.ClientSession() as http:
+        alice = Device(shared_server, http)
+        request = alice.registration(await insert_invitation(shared_server))
+        first = await alice.call("POST", "/v1/accounts", request, api.Account)
+        before = await digest(shared_server)
+        assert await alice.call("POST", "/v1/accounts", request, api.Account) == first
+        assert await digest(shared_server) == before
 
 
 async def test_an_expired_invitation_is_refused(shared_server: Server) -> None:

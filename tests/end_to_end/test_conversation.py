@@ -111,7 +111,7 @@ async def test_a_swapped_attachment_is_refused_and_leaves_no_file(
 
 async def test_a_second_process_on_a_store_is_refused(server: Server, invitation: Invite, tmp_path: Path) -> None:
     async with registered(server, invitation, tmp_path, "alice"):
-        with pytest.raises(StoreError, match="another process"):
+        with pytest.raises(StoreError, match="in use by process"):
             await Client.open(tmp_path / "alice.sealdesk")
 
 
