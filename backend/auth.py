@@ -44,14 +44,14 @@ async def require_session(connection: Connection, _: BaseRouteHandler) -> None:
     connection.scope["auth"] = await authenticate(connection)
 
 
-def require_json(connection: Connection, _: BaseRouteHandler) -> None:
+async def require_json(connection: Connection, _: BaseRouteHandler) -> None:
     """Guard: the body says that it is JSON. Raises `ProblemError` unsupported_media_type."""
     media_type = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise ProblemError(Code.UNSUPPORTED_MEDIA_TYPE, "this route takes application/json")
 
 
-def require_octets(connection: Connection, _: BaseRouteHandler) -> None:
+async def require_octets(connection: Connection, _: BaseRouteHandler) -> None:
     """Guard: the body says that it is raw bytes. Raises `ProblemError` unsupported_media_type."""
     media_type = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/octet-stream":

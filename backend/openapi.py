@@ -120,7 +120,7 @@ def get_asset(name: str) -> Response[bytes]:
     return Response(content, media_type=media_type, headers={"Cache-Control": "max-age=86400"})
 
 
-def after_request(response: Response[Any]) -> Response[Any]:
+async def after_request(response: Response[Any]) -> Response[Any]:
     """Send the content policy with the viewer's page, the only HTML that this server has.
 
     Litestar answers an unknown path below /schema with a page of its own, which is replaced by our problem details.

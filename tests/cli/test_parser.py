@@ -54,7 +54,7 @@ def test_a_command_names_a_function_that_exists(command: str) -> None:
         ["send"],
         ["send", "a.sealdesk"],
         ["send", "a.sealdesk", "bob", "two", "texts"],
-        ["send", "a.sealdesk", "bob", "-hello"],
+        ["send", "a.sealdesk", "bob", "-ouch"],
         ["listen", "a.sealdesk", "--on"],
         ["export", "a.sealdesk"],
         ["group"],
