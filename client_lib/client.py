@@ -80,7 +80,11 @@ class Client:
             store.close()
             raise
         client = cls._start(store)
-        await client._runtime.fill_key_packages()
+        try:
+            await client._runtime.fill_key_packages()
+        except BaseException:
+            await client.close()
+            raise
         return client
 
     @classmethod

@@ -50,6 +50,7 @@ class Runtime:
         self._stream: Stream | None = None
         self._stopping = False
         self.is_connected = False
+        """Whether there is a connection to the server now."""
         self._connection: asyncio.Task[None] | None = None
         self._fault: ClientError | None = None
         self._publishing: asyncio.Task[None] | None = None
@@ -70,11 +71,10 @@ class Runtime:
         self._stopping = True
         if self._stream is not None:
             await self._stream.close()
-        for task in (self._connection, self._publishing, self._erasing):
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+        tasks = [task for task in (self._connection, self._publishing, self._erasing) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)  # a fault of theirs has been told already
         async with self._steps:
             await self.http.close()
             try:
@@ -196,6 +196,7 @@ class Runtime:
             except (ClientError, LogGap) as error:
                 self._tell(Alert(None, f"disconnected, trying again: {error}"))
             finally:
+                self.is_connected = False
                 await self._stream.close()
             if not self._stopping:
                 await asyncio.sleep(RECONNECT_S)

@@ -141,3 +141,20 @@ def _start_bot(folder: Path) -> subprocess.Popen[bytes]:
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         cwd=folder,
     )
+
+
+async def test_a_fault_of_ours_is_told_and_the_client_closes_all_the_same(
+    server: Server, invitation: Invite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client never goes deaf in silence: whoever waits gets an error, and the store is released."""
+    async with registered(server, invitation, tmp_path, "alice", "bob") as (alice, bob):
+        chat = await alice.private_chat(bob.me.address)
+        monkeypatch.setattr(bob._runtime.engine, "receive", lambda *_: 1 / 0)
+        await chat.send("this breaks bob")
+        with pytest.raises(ClientError, match="internal error"):
+            async for _ in bob.follow("test"):
+                pass
+        with pytest.raises(ClientError, match="internal error"):
+            await bob.group_chat(alice.me.address)
+    async with await Client.open(tmp_path / "bob.sealdesk") as bob:  # as good as new
+        await until(lambda: any(texts(bob, own) == ["this breaks bob"] for own in bob.chats))
