@@ -11,10 +11,11 @@ from client_lib import content as mimi
 from client_lib import turns
 from client_lib.engine import Chat as ChatState
 from client_lib.engine import generate_message_id
+from client_lib.engine.state import Outgoing
 from client_lib.engine.trust import account_of
 from client_lib.errors import ClientError
 from client_lib.runtime import Runtime, now_ms
-from client_lib.store.model import Direction, Status, StoredMessage
+from client_lib.store.model import AddMessage, Direction, Status, StoredMessage
 from crypto.errors import IdentityError
 from crypto.identity.accounts import format_account_id, parse_account_id
 from protocol.frames import ChatKind
@@ -82,9 +83,9 @@ class Message:
     reply_to: bytes | None
     attachments: tuple[Attachment, ...] = field(repr=False)
 
-    async def reply(self, text: str, attach: Iterable[str | Path] = ()) -> None:
+    async def reply(self, text: str, attach: Iterable[str | Path] = ()) -> Message:
         """Send a message that refers to this one."""
-        await self.chat.send(text, attach=attach, reply_to=self)
+        return await self.chat.send(text, attach=attach, reply_to=self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +127,7 @@ class Chat:
         accounts = dict.fromkeys(account_of(member) for member in group.members) if group is not None else {}
         return tuple(person(self.runtime, account_id) for account_id in accounts)
 
-    async def send(
-        self, text: str, *, attach: Iterable[str | Path] = (), reply_to: Message | None = None, markdown: bool = False
-    ) -> None:
+    async def send(self, text: str, *, attach: Iterable[str | Path] = (), reply_to: Message | None = None) -> Message:
         """Send a message; returns once it is safe on disk. It goes out as soon as the server can be reached.
 
         Files are encrypted and uploaded first. Raises `ClientError`.
@@ -141,16 +140,19 @@ class Chat:
             reply_to.id if reply_to is not None else None,
             salt=mimi.generate_salt(),
             attachments=parts,
-            markdown=markdown,
         )
         turn = turns.current()
         if turn is None or turn.chat_id != self.chat_id:
             message_id = generate_message_id()
         else:
             message_id = self.runtime.engine.identity.derive_message_id(turn.next_name())
-            if self._has_said(message_id, turn.position):  # before a crash; the turn is run again
-                return
-        await self.runtime.perform(lambda: self.runtime.engine.send(self.chat_id, message_id, content, now_ms()))
+            said = self._said(message_id, turn.position)
+            if said is not None:  # before a crash; the turn is run again
+                return self._message(said)
+        draft = await self.runtime.perform(
+            lambda: self.runtime.engine.send(self.chat_id, message_id, content, now_ms())
+        )
+        return self._message(next(write.message for write in draft.writes if isinstance(write, AddMessage)))
 
     async def add(self, *addresses: str) -> None:
         """Add people with all their devices; returns when the change is in force. Raises `ClientError`."""
@@ -185,10 +187,15 @@ class Chat:
                     return
                 await self.runtime.next_event(events)
 
-    def _has_said(self, message_id: bytes, after: int) -> bool:
-        said = self.runtime.store.messages(self.chat_id, after)
-        waiting = self._state.outbox.values()
-        return message_id in {stored.transport_id for stored in said} | {entry.message_id for entry in waiting}
+    def _said(self, message_id: bytes, after: int) -> StoredMessage | None:
+        """Our message with this id, sent or still waiting, after a position of the log."""
+        waiting = {
+            entry.content_id
+            for entry in self._state.outbox.values()
+            if isinstance(entry, Outgoing) and entry.message_id == message_id
+        }
+        stored = self.runtime.store.messages(self.chat_id, after)
+        return next((own for own in stored if own.transport_id == message_id or own.message_id in waiting), None)
 
     @property
     def _state(self) -> ChatState:

@@ -102,11 +102,13 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Let what is on its way out go, for a few seconds, and close the store."""
-        if self._runtime.is_connected:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.flush(), FLUSH_S)
-        await self._runtime.stop()
+        """Let what is on its way out go, for a few seconds, and close the store. Closing twice does no harm."""
+        try:
+            if self._runtime.is_connected:
+                with contextlib.suppress(TimeoutError, ClientError):
+                    await asyncio.wait_for(self.flush(), FLUSH_S)
+        finally:
+            await self._runtime.stop()
 
     @property
     def me(self) -> Person:
@@ -151,11 +153,25 @@ class Client:
         stop = until if until is not None else asyncio.Event()
         with self._runtime.listen() as events:
             while True:
-                for chat in self.chats:
-                    async for message in self._unhandled(consumer, chat, stop):
-                        yield message
+                async for message in self.unhandled(consumer, stop):
+                    yield message
                 if await _first_of(self._runtime.next_event(events), stop.wait()):
                     return
+
+    async def unhandled(self, consumer: str, until: asyncio.Event | None = None) -> AsyncIterator[Message]:
+        """What is in the store and `consumer` has not handled; like `follow`, but ends where that would wait."""
+        for chat in self.chats:
+            while page := chat.history(after=self._runtime.cursor(consumer, chat.chat_id), limit=PAGE):
+                for message in page:
+                    if until is not None and until.is_set():
+                        return
+                    if message.position is None:  # what is unsent stands at the end
+                        break
+                    if not message.is_ours:
+                        yield message
+                    await self._runtime.move_cursor(consumer, chat.chat_id, message.position)
+                if page[-1].position is None:
+                    break
 
     async def events(self) -> AsyncIterator[Event]:
         """What happens from now on (`client_lib.events`)."""
@@ -168,16 +184,6 @@ class Client:
         with self._runtime.listen() as events:
             while any(chat.outbox for chat in self._runtime.engine.chats.values() if chat.status == "active"):
                 await self._runtime.next_event(events)
-
-    async def _unhandled(self, consumer: str, chat: Chat, stop: asyncio.Event) -> AsyncIterator[Message]:
-        """A chat's messages that a consumer has not handled; each counts as handled when the next is asked for."""
-        while page := chat.history(after=self._runtime.cursor(consumer, chat.chat_id), limit=PAGE):
-            for message in page:
-                if stop.is_set() or message.position is None:  # what is unsent stands at the end
-                    return
-                if not message.is_ours:
-                    yield message
-                await self._runtime.move_cursor(consumer, chat.chat_id, message.position)
 
     async def _create(self, kind: ChatKind, addresses: list[str]) -> Chat:
         runtime = self._runtime

@@ -19,7 +19,7 @@ from client_lib.engine import Draft, Engine, LogGap
 from client_lib.errors import ClientError, ServerError, StoreError, TransportError, TrustError
 from client_lib.events import Alert, ChangeDone, ChangeFailed, Event
 from client_lib.store.model import Put, Store
-from client_lib.transport import Connected, Disconnected, HttpTransport, Received, Stream, StreamEvent
+from client_lib.transport import Backoff, Connected, Disconnected, HttpTransport, Received, Stream, StreamEvent
 from protocol.api import UploadKeyPackages
 from protocol.codes import Code
 from protocol.frames import KeyPackages, Refused, ServerFrame
@@ -28,9 +28,6 @@ from protocol.limits import KEY_PACKAGES_PER_UPLOAD_MAX
 T = TypeVar("T")
 
 log = logging.getLogger("sealdesk.client")
-
-RECONNECT_S = 1.0
-"""The wait before a new connection where not the network but what was said on it was the trouble."""
 
 ERASE_S = 1.0
 """How long the write-ahead log may keep what a step has deleted."""
@@ -49,6 +46,7 @@ class Runtime:
         self._steps = asyncio.Lock()
         self._stream: Stream | None = None
         self._stopping = False
+        self._troubles = 0  # connections in a row on which something was wrong
         self.is_connected = False
         """Whether there is a connection to the server now."""
         self._connection: asyncio.Task[None] | None = None
@@ -67,7 +65,9 @@ class Runtime:
         self._connection.add_done_callback(self._ended)
 
     async def stop(self) -> None:
-        """Let the running step end, then disconnect and close the store."""
+        """Let the running step end, then disconnect and close the store. Whoever waits for something gets an error."""
+        if self._stopping:
+            return
         self._stopping = True
         if self._stream is not None:
             await self._stream.close()
@@ -76,6 +76,7 @@ class Runtime:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)  # a fault of theirs has been told already
         async with self._steps:
+            self._give_up(ClientError("the client is closed: open it again"))
             await self.http.close()
             try:
                 await asyncio.to_thread(self.store.erase_deleted)
@@ -187,6 +188,7 @@ class Runtime:
                     settled.set_exception(ClientError(f"the change was refused: {event.reason}"))
 
     async def _stay_connected(self) -> None:
+        backoff = Backoff()
         while not self._stopping:
             self._stream = Stream(self.http)
             try:
@@ -194,12 +196,13 @@ class Runtime:
                     async for event in events:
                         await self._happened(event)
             except (ClientError, LogGap) as error:
+                self._troubles += 1
                 self._tell(Alert(None, f"disconnected, trying again: {error}"))
             finally:
                 self.is_connected = False
                 await self._stream.close()
             if not self._stopping:
-                await asyncio.sleep(RECONNECT_S)
+                await asyncio.sleep(backoff.delay_s(max(1, self._troubles), 1.0))
 
     async def _happened(self, event: StreamEvent) -> None:
         match event:
@@ -212,6 +215,7 @@ class Runtime:
                 busy = next((f for f in frames if isinstance(f, Refused) and f.code in RETRY_SOON), None)
                 if busy is not None:
                     raise TransportError(f"the server refuses for now: {busy.detail}")
+                self._troubles = 0
             case Disconnected(error):
                 self.is_connected = False
                 self._tell(Alert(None, f"disconnected, trying again: {error}"))
@@ -238,7 +242,11 @@ class Runtime:
         if connection.cancelled() or connection.exception() is None:
             return
         log.error("the client stopped because of an internal error", exc_info=connection.exception())
-        self._fault = ClientError("the client stopped because of an internal error: close it and open it again")
+        self._give_up(ClientError("the client stopped because of an internal error: close it and open it again"))
+
+    def _give_up(self, fault: ClientError) -> None:
+        """Nothing comes any more: say so to everybody who waits, now and later."""
+        self._fault = self._fault or fault
         self._tell(Alert(None, str(self._fault)))
         for settled in self._changes.values():
             if not settled.done():

@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import sys
 from argparse import Namespace
-from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-from client_lib import Chat, Client, Message, Status, TrustError
+from client_lib import Client, Message, Status, TrustError
 from sealdesk_cli import output
 from sealdesk_cli.errors import CommandError, Exit
 from sealdesk_cli.records import (
@@ -55,11 +54,11 @@ async def send(options: Namespace) -> None:
         online = await catch_up(client)
         chat = await chat_with(client, options.to)
         answered = message_of(chat, options.reply_to) if options.reply_to is not None else None
-        sent_id = await _send(chat, text, files, answered)
+        sent = await chat.send(text, attach=files, reply_to=answered)
         if online:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(client.flush(), SENT_S)
-        sent = next(message for message in chat.history() if message.id == sent_id)
+        sent = next(message for message in chat.history() if message.id == sent.id)
     _report(sent, options.json)
 
 
@@ -71,32 +70,12 @@ async def listen(options: Namespace) -> None:
         try:
             if options.once:
                 await catch_up(client)
-            async for message in _waiting(client) if options.once else client.follow(CONSUMER):
+            async for message in client.unhandled(CONSUMER) if options.once else client.follow(CONSUMER):
                 await _show(message, folder, options.json)
         finally:
             telling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await telling
-
-
-async def _send(chat: Chat, text: str, files: Sequence[Path], answered: Message | None) -> bytes:
-    """Send, and return the new message's id."""
-    before = {message.id for message in chat.history() if message.is_ours}
-    await chat.send(text, attach=files, reply_to=answered)
-    (new,) = (message.id for message in chat.history() if message.is_ours and message.id not in before)
-    assert new is not None
-    return new
-
-
-async def _waiting(client: Client) -> AsyncIterator[Message]:
-    """What others have sent and `listen` has not shown; each counts as shown when the next is asked for."""
-    for chat in client.chats:
-        for message in chat.history(after=chat.runtime.cursor(CONSUMER, chat.chat_id)):
-            if message.position is None:  # ours, not sent yet: nothing comes after
-                break
-            if not message.is_ours:
-                yield message
-            await chat.runtime.move_cursor(CONSUMER, chat.chat_id, message.position)
 
 
 async def _show(message: Message, folder: Path | None, as_json: bool) -> None:

@@ -66,6 +66,8 @@ def neutralise(text: str) -> str:
 
 def safe_filename(filename: str, default: str = "attachment") -> str:
     """A sender's suggestion turned into a bare name for one folder: no path, no controls, no hidden or device name."""
+    if len(filename) > FILENAME_BYTES_MAX:  # the start and the suffix; what follows looks at each character
+        filename = filename[: FILENAME_BYTES_MAX // 2] + filename[-FILENAME_BYTES_MAX // 2 :]
     bare = neutralise(filename).replace("\n", " ").replace(REPLACEMENT, "_")
     bare = "".join("_" if character in _RESERVED_IN_FILENAMES else character for character in bare)
     bare = bare.strip(" .")

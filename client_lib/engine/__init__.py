@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple, assert_never
 
 from client_lib import content as mimi
@@ -106,7 +107,7 @@ class Engine:
         credential, signer = self.identity.credential, self.identity.device_key
         group = create_group(SUITE, chat_id, credential, signer, lifetime=join.lifetime(draft.now), now=draft.now)
         chat = outbox.create(draft, Chat(chat_id, kind, 0, group))
-        outbox.change(draft, chat, change_id, key_packages)
+        outbox.change(draft, self.identity, chat, change_id, key_packages)
         return draft
 
     def send(self, chat_id: bytes, message_id: bytes, content: mimi.Content, now_ms: int) -> Draft:
@@ -120,7 +121,7 @@ class Engine:
     ) -> Draft:
         """Queue a change: devices to add, accounts to remove; neither: fresh keys for our leaf."""
         draft = Draft(self._state, now_ms)
-        outbox.change(draft, self._active(chat_id), change_id, key_packages, removes)
+        outbox.change(draft, self.identity, self._active(chat_id), change_id, key_packages, removes)
         return draft
 
     def receive(self, incoming: Sequence[ServerFrame], now_ms: int, fresh: frozenset[bytes] = frozenset()) -> Received:
@@ -146,7 +147,7 @@ class Engine:
         for reference in references:
             own = draft.key_packages.get(reference)
             if own is not None:
-                draft.keep_key_package(OwnKeyPackage(own.bundle, own.is_last_resort, is_published=True))
+                draft.keep_key_package(replace(own, is_published=True))
         return draft
 
     def learn_account(self, account_id: bytes, account: Account, now_ms: int) -> Draft:
@@ -166,7 +167,7 @@ class Engine:
             case frames.InboxItem():
                 join.welcome(draft, self.identity, frame)
             case frames.Accepted():
-                outbox.accepted(draft, frame)
+                outbox.accepted(draft, self.identity, frame)
             case frames.Refused():
                 outbox.refused(draft, self.identity, frame)
             case frames.CaughtUp():

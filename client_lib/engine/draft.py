@@ -139,7 +139,7 @@ class Draft:
 
 
 def _row(chat: Chat) -> ChatRow:
-    return ChatRow(chat.kind, chat.position, chat.status, chat.reason)
+    return ChatRow(chat.kind, chat.position, chat.status, chat.reason, chat.former_epoch)
 
 
 def without_entry(chat: Chat, number: int) -> Chat:

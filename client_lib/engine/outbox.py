@@ -22,13 +22,16 @@ from client_lib import content as mimi
 from client_lib.engine.draft import Draft, with_entry, without_entry
 from client_lib.engine.identity import Identity
 from client_lib.engine.state import Change, Chat, Create, Entry, Outgoing, Pending
-from client_lib.engine.trust import account_of, device_of
-from client_lib.events import ChangeDone, ChangeFailed, MessageFailed
+from client_lib.engine.trust import account_of, check_kind, device_of
+from client_lib.errors import ClientError
+from client_lib.events import ChangeDone, ChangeFailed, ChatStuck, MessageFailed
 from client_lib.store.model import AddMessage, Direction, Status, StoredMessage
-from crypto.mls.group import Group
+from crypto.errors import CryptoError
+from crypto.mls.group import Group, PendingCommit
 from crypto.mls.verified_key_package import verify_key_package
 from protocol.codes import Code
 from protocol.frames import Accepted, ChatDevice, Commit, CreateChat, Message, Refused, Send
+from protocol.limits import COMMIT_BYTES_MAX, MEMBERS_PER_COMMIT_MAX, WELCOME_BYTES_MAX
 
 RETRIED = frozenset({Code.STALE_EPOCH, Code.UNAVAILABLE, Code.INTERNAL, Code.TOO_MANY, Code.UNAUTHENTICATED})
 """Refusals that the log or the next connection mends. Every other one is final."""
@@ -41,8 +44,9 @@ def generate_message_id() -> bytes:
 
 def create(draft: Draft, chat: Chat) -> Chat:
     """Start a chat of which we are the only member so far, and tell the server."""
-    draft.keep(chat)
-    return _announce(draft, draft.keep(with_entry(chat, chat.next_entry_number, Create(generate_message_id()))))
+    chat = draft.keep(with_entry(draft.keep(chat), chat.next_entry_number, Create(generate_message_id())))
+    resend(draft, chat)
+    return chat
 
 
 def send(draft: Draft, identity: Identity, chat: Chat, message_id: bytes, content: mimi.Content) -> Chat:
@@ -56,7 +60,7 @@ def send(draft: Draft, identity: Identity, chat: Chat, message_id: bytes, conten
         sent_at_ms=draft.now_ms,
     )
     draft.writes.append(AddMessage(history_entry(identity, chat.chat_id, entry, Status.SENDING)))
-    return pump(draft, with_entry(chat, chat.next_entry_number, entry))
+    return pump(draft, identity, with_entry(chat, chat.next_entry_number, entry))
 
 
 def history_entry(
@@ -80,15 +84,23 @@ def history_entry(
 
 
 def change(
-    draft: Draft, chat: Chat, change_id: bytes, key_packages: Sequence[bytes] = (), removes: Sequence[bytes] = ()
+    draft: Draft,
+    identity: Identity,
+    chat: Chat,
+    change_id: bytes,
+    key_packages: Sequence[bytes] = (),
+    removes: Sequence[bytes] = (),
 ) -> Chat:
     """Queue a change of members and make what may go out."""
     entry = Change(message_id=change_id, key_packages=tuple(key_packages), removes=tuple(removes))
-    return pump(draft, with_entry(chat, chat.next_entry_number, entry))
+    return pump(draft, identity, with_entry(chat, chat.next_entry_number, entry))
 
 
-def pump(draft: Draft, chat: Chat) -> Chat:
-    """Make and send everything at the start of the outbox that may go out now; returns the chat as it is kept."""
+def pump(draft: Draft, identity: Identity, chat: Chat) -> Chat:
+    """Make and send everything at the start of the outbox that may go out now; returns the chat as it is kept.
+
+    A change that cannot be made (any more) is said to have failed, and what comes after it waits for the next step.
+    """
     for number, entry in sorted(chat.outbox.items()):
         group = chat.group
         if chat.status != "active" or group is None or chat.pending is not None:
@@ -97,10 +109,14 @@ def pump(draft: Draft, chat: Chat) -> Chat:
             case Create():
                 break
             case Change():
-                chat = _commit(draft, chat, number, entry)
+                try:
+                    chat = _commit(draft, chat, number, entry)
+                except (CryptoError, ClientError) as error:
+                    chat = _give_up(draft, identity, chat, number, entry, str(error))
+                    break
             case Outgoing() if entry.message is None:
                 if group.pending_proposals:  # RFC 9420 §12.4: what was proposed is decided before more is said
-                    return pump(draft, _decide_proposals(chat))
+                    return pump(draft, identity, _decide_proposals(chat))
                 chat = _seal(draft, chat, number, entry)
             case Outgoing():
                 continue
@@ -120,14 +136,14 @@ def resend(draft: Draft, chat: Chat) -> None:
         draft.frames.append(chat.pending.commit)
 
 
-def accepted(draft: Draft, answer: Accepted) -> None:
+def accepted(draft: Draft, identity: Identity, answer: Accepted) -> None:
     """The server has taken something. Only a new chat's creation matters here: the rest comes back in the log."""
     chat = draft.chat(answer.chat_id)
     if chat is None:
         return
     for number, entry in chat.outbox.items():
         if isinstance(entry, Create) and entry.message_id == answer.message_id:
-            pump(draft, without_entry(chat, number))
+            pump(draft, identity, without_entry(chat, number))
             return
 
 
@@ -138,9 +154,7 @@ def refused(draft: Draft, identity: Identity, answer: Refused) -> None:
         return
     for number, entry in chat.outbox.items():
         if entry.message_id == answer.message_id:
-            fail(draft, identity, chat, entry, f"{answer.detail} ({answer.code})")
-            pending = None if isinstance(entry, Change) else chat.pending
-            pump(draft, without_entry(replace(chat, pending=pending), number))
+            pump(draft, identity, _give_up(draft, identity, chat, number, entry, f"{answer.detail} ({answer.code})"))
             return
 
 
@@ -153,16 +167,27 @@ def unseal(chat: Chat) -> Chat:
     return replace(chat, outbox=outbox, pending=None)
 
 
+def _give_up(draft: Draft, identity: Identity, chat: Chat, number: int, entry: Entry, reason: str) -> Chat:
+    """Take an entry out of the outbox that will never go out, and say so."""
+    chat = without_entry(chat, number)
+    if not isinstance(entry, Change):
+        fail(draft, identity, chat, entry, reason)
+        return chat
+    chat = replace(chat, pending=None)
+    if not entry.is_for_proposals:
+        fail(draft, identity, chat, entry, reason)
+        return chat
+    # Nothing may be said in this epoch before the proposals are decided (rule D1), and they cannot be.
+    reason = f"what a member proposed cannot be put into force: {reason}"
+    draft.events.append(ChatStuck(chat.chat_id, reason))
+    return replace(chat, status="stuck", reason=reason)
+
+
 def abandon(draft: Draft, identity: Identity, chat: Chat, reason: str) -> Chat:
     """Give up all that waits: we are no longer in the chat."""
     for entry in chat.outbox.values():
         fail(draft, identity, chat, entry, reason)
     return replace(chat, outbox={}, pending=None)
-
-
-def _announce(draft: Draft, chat: Chat) -> Chat:
-    resend(draft, chat)
-    return chat
 
 
 def _seal(draft: Draft, chat: Chat, number: int, entry: Outgoing) -> Chat:
@@ -185,6 +210,9 @@ def _commit(draft: Draft, chat: Chat, number: int, entry: Change) -> Chat:
         draft.events.append(ChangeDone(chat.chat_id, entry.message_id))
         return without_entry(chat, number)
     made = chat.group.commit(adds, [member.leaf_index for member in removes], now=draft.now)
+    check_kind(chat.kind, made.next_group.members)
+    if max(len(adds), len(removes)) > MEMBERS_PER_COMMIT_MAX or _is_too_large(made):
+        raise ClientError("the change is too large for one step: add or remove fewer at once")
     commit = Commit(
         message_id=entry.message_id,
         chat_id=chat.chat_id,
@@ -195,6 +223,10 @@ def _commit(draft: Draft, chat: Chat, number: int, entry: Change) -> Chat:
     )
     draft.frames.append(commit)
     return replace(chat, group=made.group, pending=Pending(commit, made.next_group))
+
+
+def _is_too_large(made: PendingCommit) -> bool:
+    return len(made.message) > COMMIT_BYTES_MAX or len(made.welcome or b"") > WELCOME_BYTES_MAX
 
 
 def _devices_gained(before: Group, after: Group) -> list[ChatDevice]:
@@ -211,7 +243,7 @@ def _devices_lost(before: Group, after: Group) -> list[bytes]:
 
 def _decide_proposals(chat: Chat) -> Chat:
     """Put a commit of what others proposed in front of everything that waits."""
-    return with_entry(chat, min(chat.outbox) - 1, Change(message_id=generate_message_id()))
+    return with_entry(chat, min(chat.outbox) - 1, Change(message_id=generate_message_id(), is_for_proposals=True))
 
 
 def fail(draft: Draft, identity: Identity, chat: Chat, entry: Entry, reason: str) -> None:

@@ -58,7 +58,7 @@ def log_entry(draft: Draft, identity: Identity, entry: Message) -> None:
     if after.status != "stuck":
         after = replace(after, position=entry.position)
         draft.frames.append(Ack(chat.chat_id, entry.position))
-    outbox.pump(draft, draft.keep(after))
+    outbox.pump(draft, identity, draft.keep(after))
 
 
 def _process(draft: Draft, identity: Identity, chat: Chat, group: Group, entry: Message) -> Chat:
@@ -71,6 +71,7 @@ def _process(draft: Draft, identity: Identity, chat: Chat, group: Group, entry: 
         case ApplicationMessage() as message:
             return _message(draft, replace(chat, group=message.group), message, entry)
         case ReceivedProposal() as proposal:
+            trust.judge_proposal(draft, chat.kind, group.members, proposal)
             return replace(chat, group=proposal.group)
         case StagedCommit() as staged:
             return _commit(draft, identity, chat, group, staged)
@@ -92,6 +93,8 @@ def _adopt_own_commit(draft: Draft, identity: Identity, chat: Chat, entry: Messa
 def _own_message(draft: Draft, identity: Identity, chat: Chat, number: int, ours: Outgoing, entry: Message) -> Chat:
     """A message of ours has its place in the log."""
     if entry.message != ours.message:
+        if chat.group is None or _ends_epoch(entry, chat.group.epoch):
+            raise TrustError("the server filed somebody's commit as our message")
         reason = "the server changed our message: nobody can read it"
         outbox.fail(draft, identity, chat, ours, reason)
         draft.events.append(Alert(chat.chat_id, reason))
@@ -152,7 +155,8 @@ def _commit(draft: Draft, identity: Identity, chat: Chat, before: Group, staged:
     if staged.removes_us:
         draft.events.append(ChatLeft(chat.chat_id, by))
         reason = "we were removed from it"
-        return replace(outbox.abandon(draft, identity, chat, reason), group=None, status="left", reason=reason)
+        left = outbox.abandon(draft, identity, chat, reason)
+        return replace(left, group=None, status="left", reason=reason, former_epoch=before.epoch)
     after = staged.merge()
     _tell_members(draft, chat.chat_id, before, after, by)
     return outbox.unseal(replace(chat, group=after))

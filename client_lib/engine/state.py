@@ -13,7 +13,7 @@ space                  key                         value
 `key_packages`         reference                   private part of a key package that we published
 `accounts`             account id                  `protocol.api.Account`, verified, never older than before
 `names`                account id                  the name that the user gave an account
-`cursors`              consumer's name             how far it has handled the history
+`cursors`              chat id, consumer's name    how far it has handled the chat's history
 =====================  ==========================  ==============================================
 """
 
@@ -29,6 +29,7 @@ from crypto.identity.device_list import VerifiedDeviceList
 from crypto.mls import snapshot
 from crypto.mls.group import Group
 from crypto.mls.key_package import KeyPackageBundle
+from crypto.mls.tree_nodes import KeyPackageSource
 from crypto.suites import SignatureKeyPair
 from protocol.frames import ChatKind, Commit
 
@@ -63,6 +64,8 @@ class Change(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     message_id: bytes
     key_packages: tuple[bytes, ...] = ()
     removes: tuple[bytes, ...] = ()
+    is_for_proposals: bool = False
+    """Made by ourselves, because others have proposed something."""
 
 
 Entry = Create | Outgoing | Change
@@ -75,6 +78,7 @@ class ChatRow(msgspec.Struct, frozen=True):
     position: int
     status: ChatStatus
     reason: str
+    former_epoch: int = -1
 
 
 class PendingRow(msgspec.Struct, frozen=True):
@@ -93,6 +97,7 @@ class KeyPackageRow(msgspec.Struct, frozen=True):
     bundle: bytes
     is_last_resort: bool
     is_published: bool
+    is_used: bool = False
 
     def __repr__(self) -> str:
         return "KeyPackageRow(redacted)"
@@ -116,6 +121,8 @@ class Chat:
     group: Group | None
     status: ChatStatus = "active"
     reason: str = ""
+    former_epoch: int = -1
+    """The last epoch that we were in before we left: no Welcome leads back to it (its keys have been used)."""
     outbox: Mapping[int, Entry] = field(default_factory=dict, repr=False)
     pending: Pending | None = None
 
@@ -127,11 +134,22 @@ class Chat:
 
 @dataclass(frozen=True, slots=True)
 class OwnKeyPackage:
-    """A key package of ours with its private part. `is_published`: the server has it."""
+    """A key package of ours with its private part.
+
+    `is_published`: the server has it. `is_used`: a Welcome has come for it, which only a last-resort one outlives.
+    """
 
     bundle: KeyPackageBundle
     is_last_resort: bool
     is_published: bool
+    is_used: bool = False
+
+    @property
+    def not_after(self) -> int:
+        """When it expires, Unix seconds."""
+        source = self.bundle.key_package.leaf_node.source
+        assert isinstance(source, KeyPackageSource)
+        return source.lifetime.not_after
 
 
 @dataclass(slots=True)
@@ -163,7 +181,7 @@ def load_chat(chat_id: bytes, row: bytes, spaces: Mapping[str, Space], signer: S
         change = msgspec.msgpack.decode(pending_row, type=PendingRow)
         next_rows = {name: value for name, value in (group_rows | change.rows).items() if value is not None}
         pending = Pending(msgspec.msgpack.decode(change.commit, type=Commit), snapshot.load(next_rows, signer))
-    return Chat(chat_id, read.kind, read.position, group, read.status, read.reason, outbox, pending)
+    return Chat(chat_id, read.kind, read.position, group, read.status, read.reason, read.former_epoch, outbox, pending)
 
 
 def group_space(chat_id: bytes) -> str:
@@ -179,11 +197,11 @@ def outbox_space(chat_id: bytes) -> str:
 def encode_key_package(own: OwnKeyPackage) -> bytes:
     """The row of a key package of ours."""
     return msgspec.msgpack.encode(
-        KeyPackageRow(snapshot.encode_bundle(own.bundle), own.is_last_resort, own.is_published)
+        KeyPackageRow(snapshot.encode_bundle(own.bundle), own.is_last_resort, own.is_published, own.is_used)
     )
 
 
 def decode_key_package(row: bytes) -> OwnKeyPackage:
     """A key package of ours from its row."""
     read = msgspec.msgpack.decode(row, type=KeyPackageRow)
-    return OwnKeyPackage(snapshot.decode_bundle(read.bundle), read.is_last_resort, read.is_published)
+    return OwnKeyPackage(snapshot.decode_bundle(read.bundle), read.is_last_resort, read.is_published, read.is_used)

@@ -19,7 +19,8 @@ from crypto.errors import CryptoError, IdentityError
 from crypto.identity.accounts import DeviceChain, SigningKeyCertificate, device_id_of
 from crypto.identity.device_list import DeviceList, VerifiedDeviceList, certify_leaf, verify_device_list, verify_listed
 from crypto.mls.credentials import AnyCredential, BasicCredential
-from crypto.mls.group import Member, StagedCommit
+from crypto.mls.group import Member, ReceivedProposal, StagedCommit
+from crypto.mls.proposals import Add, Update
 from crypto.mls.verified_key_package import verify_key_package
 from crypto.wire import decode
 from protocol.api import Account, ClaimedKeyPackage
@@ -84,6 +85,20 @@ def judge_members(draft: Draft, members: Iterable[HasCredential]) -> None:
             missing.add(device.account_id)
     if missing:
         raise NeedAccounts(frozenset(missing))
+
+
+def judge_proposal(draft: Draft, kind: ChatKind, members: Iterable[Member], received: ReceivedProposal) -> None:
+    """Believe whom a proposal brings, or raise as `judge_members` does: what we keep, we would commit ourselves."""
+    match received.proposal.proposal:
+        case Add(key_package=package):
+            judge_members(draft, [package.leaf_node])
+            check_kind(kind, [*members, package.leaf_node])
+        case Update(leaf_node=leaf):
+            if device_of(leaf) != device_of(received.sender):  # rule L16
+                raise TrustError("a member proposed to replace its leaf by another device's")
+            judge_members(draft, [leaf])
+        case _:
+            return
 
 
 def judge_commit(draft: Draft, kind: ChatKind, before: Iterable[Member], staged: StagedCommit) -> None:

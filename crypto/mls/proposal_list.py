@@ -222,6 +222,7 @@ def _preferred(
     settled = {c.proposal.removed for c in own if isinstance(c.proposal, Remove)} | {state.own_leaf}
     others_remove = {c.proposal.removed for c in state.proposals.values() if isinstance(c.proposal, Remove)}
     preferred = []
+    added_keys: set[bytes] = set()
     for checked in state.proposals.values():
         match checked.proposal:
             case Remove(removed=removed):
@@ -233,7 +234,11 @@ def _preferred(
             case PreSharedKey(psk=psk_id):
                 wanted = find_psk(psk_id.psk) is not None
             case Add(key_package=key_package):
-                wanted = _may_be_sent(state, key_package, now)
+                leaf = key_package.leaf_node
+                keys = {leaf.signature_key, leaf.encryption_key, key_package.init_key}
+                # Of Adds that share a key only one can be valid (Q5, L13, K6): found here, a flood of them costs little.
+                wanted = added_keys.isdisjoint(keys) and _may_be_sent(state, key_package, now)
+                added_keys |= keys
             case _:
                 wanted = True
         if wanted:

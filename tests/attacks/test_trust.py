@@ -10,7 +10,7 @@ import pytest
 
 from client_lib.engine import generate_message_id
 from client_lib.errors import TrustError
-from client_lib.events import Alert, ChatJoined, ChatStuck, MessageFailed
+from client_lib.events import Alert, ChangeFailed, ChatJoined, ChatStuck, MessageFailed
 from client_lib.store import Status
 from crypto.identity.accounts import DeviceChain, certify_device, device_id_of, generate_signature_key_pair
 from crypto.identity.device_list import sign_device_list
@@ -147,20 +147,36 @@ def test_a15_a_ghost_device_that_a_member_adds_stops_the_chat_in_words(people: t
 def test_a_third_account_in_a_private_chat_is_refused_by_the_other_member(
     people: tuple[Person, Person, Person],
 ) -> None:
+    """Alice's client is modified and the server plays along; bob's is the one that holds."""
     alice, bob, carol = people
     chat = alice.create_chat("private", bob)
     settle(*people)
-    alice.add(chat, carol)  # the real server refuses it; here the server plays along
-    with pytest.raises(AssertionError, match="come to rest"):
-        settle(*people)
+    group = alice.engine.chats[chat].group
+    assert group is not None
+    made = group.commit([verify_key_package(alice.claim(carol)[0], NOW)], now=NOW)
+    commit = frames.Commit(message_id=generate_message_id(), chat_id=chat, message=made.message)
+    assert isinstance(alice.relay.handle(alice.device_id, commit), frames.Accepted)
+    bob.fetch_news()
+    while bob.incoming:
+        bob.process()
     assert [event.reason for event in bob.events if isinstance(event, ChatStuck)] == [
         "a third account was brought into a private chat"
     ]
 
 
+def test_our_own_client_makes_no_private_chat_of_three(people: tuple[Person, Person, Person]) -> None:
+    alice, bob, carol = people
+    chat = alice.create_chat("private", bob)
+    settle(*people)
+    alice.add(chat, carol)
+    assert any(isinstance(event, ChangeFailed) and "third account" in event.reason for event in alice.events)
+
+
 def test_a17_a_welcome_to_a_private_chat_of_three_is_refused(people: tuple[Person, Person, Person]) -> None:
     alice, bob, carol = people
-    chat = alice.create_chat("private", bob, carol)
+    chat = alice.create_chat("group", bob, carol)
+    alice.transmit()
+    alice.relay.chats[chat].kind = "private"  # what the server tells those who are invited
     settle(*people)
     assert chat not in carol.engine.chats
     assert any(isinstance(event, Alert) and "third account" in event.text for event in carol.events)

@@ -193,10 +193,13 @@ def l15_signature_key(suite: CipherSuite, leaf: LeafNode) -> None:
         raise RuleViolation("L15", "a signature key is not one of the suite's")
 
 
-_NOT_IN_LEAF = frozenset({2, 3, 4, 5})
-_NOT_IN_KEY_PACKAGE = frozenset({1, 2, 3, 4, 5})
-_NOT_IN_GROUP_CONTEXT = frozenset({1, 2, 4, 10})
-_NOT_IN_GROUP_INFO = frozenset({1, 3, 5, 10})
+_NOT_IN_LEAF = frozenset(ExtensionType) - {ExtensionType.APPLICATION_ID}
+_NOT_IN_KEY_PACKAGE = frozenset(ExtensionType) - {ExtensionType.LAST_RESORT_KEY_PACKAGE}
+_NOT_IN_GROUP_CONTEXT = frozenset(ExtensionType) - {
+    ExtensionType.REQUIRED_CAPABILITIES,
+    ExtensionType.EXTERNAL_SENDERS,
+}
+_NOT_IN_GROUP_INFO = frozenset(ExtensionType) - {ExtensionType.RATCHET_TREE, ExtensionType.EXTERNAL_PUB}
 
 
 def l17_leaf_extensions(extensions: tuple[Extension, ...]) -> None:
@@ -219,7 +222,7 @@ def l17_group_info_extensions(extensions: tuple[Extension, ...]) -> None:
     _check_places(extensions, _NOT_IN_GROUP_INFO)
 
 
-def _check_places(extensions: tuple[Extension, ...], elsewhere: frozenset[int]) -> None:
+def _check_places(extensions: tuple[Extension, ...], elsewhere: frozenset[ExtensionType]) -> None:
     for extension in extensions:
         if extension.extension_type in elsewhere:
             raise RuleViolation("L17", f"extension type {extension.extension_type} does not belong here")

@@ -13,7 +13,7 @@ from crypto.mls.proposals import CheckedProposal
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.tree_nodes import LeafIndex, LeafNode
 
-PROPOSALS_MAX = 16_384
+PROPOSALS_MAX = 1_024
 """How many proposals one epoch may bring: bounds what a member can make others keep."""
 
 

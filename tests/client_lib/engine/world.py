@@ -8,6 +8,7 @@ every step can be cut, repeated and reordered, thousands of times a second.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from client_lib import content as mimi
@@ -144,6 +145,8 @@ class Person:
         phrase = derive_recovery_phrase(Secret(number.to_bytes(32, "big")))
         self.identity: Identity = generate_identity(phrase, "http://relay.test", NOW_MS // 1000)
         self.relay = relay
+        self.fate: Callable[[], str | None] = lambda: None
+        """Asked at every step: None to live on, or the moment to die at."""
         self.store = MemoryStore()
         self.store.apply([Put("identity", b"account", encode_identity(self.identity))])
         self.events: list[Event] = []
@@ -181,8 +184,9 @@ class Person:
         self.outgoing.extend(self.engine.connected(NOW_MS).frames)
         self.incoming.extend(self.relay.waiting(self.device_id))
 
-    def apply(self, draft: Draft, *, die: str | None = None) -> bool:
+    def apply(self, draft: Draft) -> bool:
         """See a draft through, or die `before` or `after` its writes are on disk. Returns whether we still live."""
+        die = self.fate()
         if die == "before":
             self.restart()
             return False
@@ -195,9 +199,9 @@ class Person:
         self.events.extend(draft.events)
         return True
 
-    def transmit(self, *, die: str | None = None) -> None:
-        """Send the oldest frame; `before`: it is lost with us, `after`: the relay has it and we die unknowing."""
-        frame = self.outgoing.popleft()
+    def transmit(self) -> None:
+        """Send the oldest frame; die `before`: it is lost with us, `after`: the relay has it and we die unknowing."""
+        frame, die = self.outgoing.popleft(), self.fate()
         if die == "before":
             self.restart()
             return
@@ -208,15 +212,16 @@ class Person:
         if answer is not None:
             self.incoming.append(answer)
 
-    def process(self, *, die: str | None = None) -> None:
+    def process(self) -> None:
         """Process the oldest frame that has come in."""
         frame = self.incoming.popleft()
         received = self.engine.receive([frame], NOW_MS)
         while received.missing:
             for account_id in received.missing:
-                self.apply(self.engine.learn_account(account_id, self.relay.accounts[account_id], NOW_MS))
+                if not self.apply(self.engine.learn_account(account_id, self.relay.accounts[account_id], NOW_MS)):
+                    return
             received = self.engine.receive(received.rest, NOW_MS, received.missing)
-        self.apply(received.draft, die=die)
+        self.apply(received.draft)
 
     def fetch_news(self) -> None:
         """What the log holds and was not given to us yet comes in."""
@@ -230,7 +235,10 @@ class Person:
 
     def claim(self, other: Person) -> list[bytes]:
         """Key packages to add somebody by."""
-        self.apply(self.engine.learn_account(other.account_id, self.relay.accounts[other.account_id], NOW_MS))
+        while not self.apply(
+            self.engine.learn_account(other.account_id, self.relay.accounts[other.account_id], NOW_MS)
+        ):
+            continue
         package = self.relay.packages[other.account_id].popleft()
         claims = [ClaimedKeyPackage(other.device_id, package, last_resort=False)]
         return self.engine.judge_claims(other.account_id, claims, NOW_MS)
@@ -241,9 +249,9 @@ class Person:
         self.apply(self.engine.create_chat(chat_id, kind, generate_message_id(), packages, NOW_MS))
         return chat_id
 
-    def say(self, chat_id: bytes, text: str, *, die: str | None = None) -> bool:
+    def say(self, chat_id: bytes, text: str) -> bool:
         content = mimi.text(text, salt=mimi.generate_salt())
-        return self.apply(self.engine.send(chat_id, generate_message_id(), content, NOW_MS), die=die)
+        return self.apply(self.engine.send(chat_id, generate_message_id(), content, NOW_MS))
 
     def add(self, chat_id: bytes, other: Person) -> None:
         draft = self.engine.change_members(chat_id, generate_message_id(), self.claim(other), (), NOW_MS)
