@@ -236,7 +236,7 @@ def _preferred(
             case Add(key_package=key_package):
                 leaf = key_package.leaf_node
                 keys = {leaf.signature_key, leaf.encryption_key, key_package.init_key}
-                # Of Adds that share a key only one can be valid (Q5, L13, K6): found here, a flood of them costs little.
+                # Of Adds that share a key one can be valid (Q5, L13, K6); found here, a flood of them costs little.
                 wanted = added_keys.isdisjoint(keys) and _may_be_sent(state, key_package, now)
                 added_keys |= keys
             case _:

@@ -7,19 +7,22 @@ from dataclasses import replace
 import pytest
 
 from crypto.errors import AuthenticationError, DecodeError, RuleViolation
-from crypto.mls.config import GroupConfig
+from crypto.mls.config import DEFAULT_CONFIG, GroupConfig
 from crypto.mls.credentials import X509Credential
 from crypto.mls.extensions import Extension, ExtensionType, RequiredCapabilities
 from crypto.mls.group import join, verify_key_package
 from crypto.mls.proposals import Add, Update
+from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.roster import roster_of
 from crypto.mls.rules import leaf as rules
 from crypto.mls.rules import proposal_list as list_rules
+from crypto.mls.rules.tree import check_tree
 from crypto.mls.tree_nodes import (
     CommitSource,
     KeyPackageSource,
     LeafIndex,
     Lifetime,
+    ParentNode,
     UpdateSource,
     sign_leaf_node,
 )
@@ -362,3 +365,17 @@ def test_p8_is_for_old_members_and_l3_for_new_ones() -> None:
     roster = roster_of([leaf for _, leaf in world["person 0"].state.tree.occupied()])
     with pytest.raises(RuleViolation, match="P8"):
         list_rules.p8_members_support_extensions((UNLISTED,), roster)
+
+
+def test_l20_a_parent_key_of_low_order_in_the_tree_of_a_welcome() -> None:
+    """Nobody could encrypt to that node; `check_tree` looks before the parent hashes do."""
+    world = world_of(suite(1), 2)
+    world.commit("person 0")
+    state = world["person 1"].state
+    root = state.tree.node(state.tree.root)
+    assert isinstance(root, ParentNode)
+    nodes = list(state.tree.export())
+    nodes[state.tree.root] = ParentNode(bytes(32), root.parent_hash, root.unmerged_leaves)
+    tree = RatchetTree.of_nodes(suite(1), nodes)
+    context = replace(state.context, tree_hash=tree.tree_hash)
+    assert_refused("L20", lambda: check_tree(tree, context, DEFAULT_CONFIG, NOW))

@@ -54,6 +54,11 @@ BREACHES: dict[str, tuple[str, tuple[Rule, ...], Breach]] = {
         (rules.l17_leaf_extensions,),
         lambda leaf: replace(leaf, extensions=(Extension(ExtensionType.REQUIRED_CAPABILITIES, b"\0\0\0"),)),
     ),
+    "is marked as a last-resort package": (
+        "L17",
+        (rules.l17_leaf_extensions,),
+        lambda leaf: replace(leaf, extensions=(Extension(ExtensionType.LAST_RESORT_KEY_PACKAGE, b""),)),
+    ),
     "holds two extensions of a type": (
         "L18",
         (rules.l18_extension_types_unique,),

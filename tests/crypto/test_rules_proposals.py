@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from crypto.errors import AuthenticationError, DecodeError, RuleViolation, Unsupported
-from crypto.mls import proposal_list
+from crypto.mls import proposal_list, proposing
 from crypto.mls.extensions import Extension, ExtensionType
 from crypto.mls.proposals import (
+    Add,
     CheckedProposal,
     ExternalInit,
     GroupContextExtensions,
@@ -22,6 +23,7 @@ from crypto.mls.psk import ExternalPSK, PreSharedKeyID, ResumptionPSK, Resumptio
 from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.rules import proposal_list as rules
 from crypto.mls.secret_tree import SecretTree
+from crypto.mls.state import no_psks
 from crypto.mls.tree_nodes import LeafIndex, ProtocolVersion
 from crypto.secret import Secret
 from crypto.suites import suite
@@ -29,6 +31,7 @@ from tests.crypto.forge import (
     assert_commit_refused,
     assert_refused,
     by_value,
+    changed_key_package,
     changed_state,
     changed_update,
     forged_commit,
@@ -305,6 +308,26 @@ def test_choosing_costs_few_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
     world.win("person 0", world["person 0"].commit(now=NOW))
     assert len(world["person 0"].members) == 33
     assert len(judged) <= 2 + 2 * 6
+
+
+def test_a_flood_of_adds_that_share_a_key_costs_few_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule C10: each clashes with the first one only, which trying them in halves would find one by one."""
+    world = world_of(suite(1), 2)
+    state = world["person 0"].state
+    shared = world.person("shared").offer().key_package
+    for number in range(60):
+        someone = world.person(f"person {number} of the flood")
+        someone.offer()
+        assert someone.bundle is not None
+        same_key = lambda leaf: replace(leaf, encryption_key=shared.leaf_node.encryption_key)  # noqa: E731  # a breach
+        package = changed_key_package(someone, someone.bundle, leaf=same_key).key_package
+        checked = proposal_list.check_proposal(state, Add(package), LeafIndex(1), bytes([number]) * 32, NOW)
+        state = proposing.with_proposal(state, checked)
+    attempts: list[int] = []
+    judge = proposal_list._judge
+    monkeypatch.setattr(proposal_list, "_judge", lambda *arguments: (attempts.append(1), judge(*arguments))[1])
+    assert len(proposal_list.choose_proposals(state, (), no_psks, NOW).added) == 1
+    assert len(attempts) <= 2
 
 
 def test_a_secret_tree_of_the_old_epoch_opens_nothing_of_the_new() -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from client_lib import Client, StoreError, TrustError
+from client_lib import Client, ClientError, StoreError, TrustError
+from client_lib.events import Alert
 from tests.conftest import Server
 from tests.end_to_end.people import in_chat, registered, texts, until
 
@@ -123,3 +124,52 @@ async def test_used_keys_are_off_the_disk_soon_after_a_message(
         await chat.send("read and burn")
         await until(lambda: texts(bob, chat) == ["read and burn"])
         await until(lambda: (tmp_path / "bob.sealdesk-wal").stat().st_size == 0, timeout_s=10)
+
+
+async def test_whoever_waits_is_told_when_the_client_is_closed(
+    server: Server, invitation: Invite, tmp_path: Path
+) -> None:
+    async with registered(server, invitation, tmp_path, "alice", "bob") as (alice, bob):
+        chat = await alice.private_chat(bob.me.address)
+
+        async def wait_for_a_message() -> None:
+            async for _ in chat.messages():
+                raise AssertionError("nobody has written")
+
+        async def wait_for_an_event() -> None:
+            async for event in alice.events():
+                assert isinstance(event, Alert)
+
+        waiting = [asyncio.create_task(wait_for_a_message()), asyncio.create_task(wait_for_an_event())]
+        await asyncio.sleep(0)
+        await alice.close()
+        done = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 5)
+        assert [str(error) for error in done] == ["the client is closed: open it again"] * 2
+        await alice.close()  # again, as `async with` does
+        with pytest.raises(ClientError, match="closed"):
+            await chat.send("too late")
+
+
+async def test_fresh_keys_replace_ours_and_the_chat_goes_on(server: Server, invitation: Invite, tmp_path: Path) -> None:
+    async with registered(server, invitation, tmp_path, "alice", "bob") as (alice, bob):
+        chat = await alice.private_chat(bob.me.address)
+        group = alice._runtime.engine.chats[chat.chat_id].group
+        assert group is not None
+        before = group.state.leaf(group.own_leaf).encryption_key
+        await chat.refresh_keys()
+        group = alice._runtime.engine.chats[chat.chat_id].group
+        assert group is not None
+        assert group.state.leaf(group.own_leaf).encryption_key != before
+        await chat.send("with new keys")
+        await until(lambda: texts(bob, chat) == ["with new keys"])
+
+
+async def test_a_bad_address_or_phrase_is_said_in_one_line(server: Server, invitation: Invite, tmp_path: Path) -> None:
+    async with registered(server, invitation, tmp_path, "alice") as (alice,):
+        for address in ("bob", "A" * 32, alice.me.address):
+            with pytest.raises(ClientError) as refused:
+                await alice.private_chat(address)
+            assert "\n" not in str(refused.value)
+    code = await asyncio.to_thread(invitation)
+    with pytest.raises(ClientError, match="24 words"):
+        await Client.register(tmp_path / "bob.sealdesk", server.url, code, "only three words")
