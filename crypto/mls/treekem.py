@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from crypto.errors import DecodeError, RuleViolation, UsageError
-from crypto.hpke import HPKEKeyPair
+from crypto.kem import HPKEKeyPair
 from crypto.mls import parent_hashes, tree_math
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.tree_nodes import (

@@ -80,7 +80,7 @@ def test_every_flipped_bit_is_noticed() -> None:
 def test_a_suite_that_we_lack() -> None:
     someone = person("someone", suite(1))
     message = bytearray(someone.offer_bytes())
-    message[6:8] = (4).to_bytes(2, "big")
+    message[6:8] = (8).to_bytes(2, "big")
     with pytest.raises(Unsupported):
         verify_key_package(bytes(message), NOW)
 

@@ -53,7 +53,6 @@ from crypto.mls.protection import (
     seal_private,
     sender_data_key_nonce,
     sign_content,
-    unprotect_private,
     unprotect_public,
     verify_signature,
     with_confirmation_tag,
@@ -111,7 +110,8 @@ class World:
         self, message: PrivateMessage, tree: SecretTree | None = None
     ) -> tuple[SecretTree, AuthenticatedContent]:
         """All three gates: the group's keys, then the signature of the sender."""
-        after, opened = unprotect_private(self.suite, message, tree or self.tree, self.sender_data_secret)
+        sender_data = open_sender_data(self.suite, message, self.sender_data_secret)
+        after, opened = open_private(self.suite, message, sender_data, tree or self.tree)
         verify_signature(self.suite, opened, self.signer.public, self.context)
         return after, opened
 
@@ -244,7 +244,7 @@ def test_published_application_data_cannot_be_public() -> None:
             with pytest.raises(RuleViolation, match="F5"):
                 world.public(contents["application"])
             tried += 1
-    assert tried == 5
+    assert tried == 7
 
 
 # What is protected comes back
@@ -618,7 +618,8 @@ def test_r5_forgeries_use_up_no_key(world: World) -> None:
     world.refuses(outsider.sealed_by_hand(world.plaintext(APPLICATION)), AuthenticationError)
     insider = replace(world, signer=world.other_signer)  # knows every key of the group but the signature key
     forged = insider.sealed_by_hand(insider.plaintext(APPLICATION))
-    unprotect_private(world.suite, forged, world.tree, world.sender_data_secret)  # opens; the signature is what fails
+    sender_data = open_sender_data(world.suite, forged, world.sender_data_secret)
+    open_private(world.suite, forged, sender_data, world.tree)  # opens; the signature is what fails
     world.refuses(forged, AuthenticationError)
     world.refuses(insider.private(APPLICATION)[1], AuthenticationError)
 

@@ -37,23 +37,6 @@ Place: TypeAlias = type[KeyPackageSource] | type[UpdateSource] | type[CommitSour
 DEFAULT_PROPOSAL_TYPES = frozenset(map(int, ProposalType))
 """Types that every client supports and that capabilities never list (§7.2)."""
 
-_LOW_ORDER_POINTS = frozenset(
-    bytes.fromhex(point)
-    for point in (
-        "0000000000000000000000000000000000000000000000000000000000000000",
-        "0100000000000000000000000000000000000000000000000000000000000000",
-        "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
-        "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
-        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-    )
-)
-"""The u-coordinates of order at most 8 on Curve25519 and its twist: X25519 gives zero for them (RFC 7748 §6.1)."""
-
-_X25519_KEMS = frozenset({0x0020, 0x647A})
-"""KEMs whose public key ends with an X25519 point: X25519 and X-Wing."""
-
 
 def check_leaf(suite: CipherSuite, leaf: LeafNode, place: Place) -> None:
     """Apply the rules that need no group to a leaf at the place where it appears."""
@@ -232,7 +215,7 @@ def l18_extension_types_unique(extensions: tuple[Extension, ...]) -> None:
 
 
 def l20_public_key(suite: CipherSuite, public_key: bytes) -> None:
-    """An HPKE public key is one of the suite's KEM and no low-order point, §5.1.1.
+    """An HPKE public key is one of the suite's KEM, and one that can be encrypted to, §5.1.1.
 
     Checked on the way in: a key that nobody can encrypt to would stop every later commit.
     """
@@ -240,7 +223,3 @@ def l20_public_key(suite: CipherSuite, public_key: bytes) -> None:
         suite.hpke.check_public_key(public_key)
     except DecodeError as error:
         raise RuleViolation("L20", "an HPKE public key is not one of the suite's") from error
-    if suite.hpke.kem.id in _X25519_KEMS:
-        point = public_key[-32:-1] + bytes([public_key[-1] & 0x7F])  # X25519 ignores the top bit
-        if point in _LOW_ORDER_POINTS:
-            raise RuleViolation("L20", "an HPKE public key is a low-order point")
