@@ -1,9 +1,9 @@
 """The KEMs of our cipher suites (RFC 9180 §4.1, §7.1; X-Wing: draft-connolly-cfrg-xwing-kem): keys and shared secrets.
 
 `cryptography` seals and opens with most of them; this module adds what it lacks and MLS needs: `DeriveKeyPair` for
-TreeKEM, and `Encap` and `Decap` for the exporter and for X448. Keys are bytes in RFC 9180's serialisation (a private key is a `Secret`).
-Loading checks them: a point off the curve, a point of low order, or an ML-KEM key that fails the modulus check is a
-`ValueError`, which `hpke` makes a `DecodeError`.
+TreeKEM, and `Encap` and `Decap` for the exporter and for X448. Keys are bytes in RFC 9180's serialisation (a private
+key is a `Secret`). Loading checks them: a point off the curve, a point of low order, or an ML-KEM key that fails the
+modulus check is a `ValueError`, which `hpke` makes a `DecodeError`.
 """
 
 from __future__ import annotations

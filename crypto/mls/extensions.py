@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from enum import IntEnum
 
 from crypto.mls.credentials import Credential
-from crypto.wire import Uint16, struct
+from crypto.wire import Uint16, decode_as, struct
 
 
 class ExtensionType(IntEnum):
@@ -21,6 +23,10 @@ class ExtensionType(IntEnum):
 
 DEFAULT_EXTENSION_TYPES = frozenset({1, 2, 3, 4, 5})
 """Types that every client supports and that capabilities never list (§7.2)."""
+
+
+GREASE = tuple(range(0x0A0A, 0xEAEB, 0x1010))
+"""Values that mean nothing, so that who cannot ignore what it does not know is found out early (§13.5)."""
 
 
 @struct
@@ -46,6 +52,30 @@ class ExternalSender:
 
     signature_key: bytes
     credential: Credential
+
+
+@struct
+class ExternalPub:
+    """To whom a client encrypts that joins by itself, in a GroupInfo (§12.4.3.2)."""
+
+    external_pub: bytes
+
+
+def external_senders(extensions: tuple[Extension, ...]) -> tuple[ExternalSender, ...]:
+    """Who, outside the group, may send proposals (§12.1.8.1). Raises `DecodeError`."""
+    data = find_extension(extensions, ExtensionType.EXTERNAL_SENDERS)
+    found: tuple[ExternalSender, ...] = () if data is None else decode_as(tuple[ExternalSender, ...], data)
+    return found
+
+
+def generate_grease() -> int:
+    """One of the values for GREASE (§13.5)."""
+    return secrets.choice(GREASE)
+
+
+def generate_grease_extension() -> Extension:
+    """An extension that every receiver ignores, with up to 15 bytes of noise (§13.5)."""
+    return Extension(generate_grease(), os.urandom(secrets.randbelow(16)))
 
 
 def find_extension(extensions: tuple[Extension, ...], extension_type: int) -> bytes | None:

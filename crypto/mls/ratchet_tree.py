@@ -221,6 +221,19 @@ class RatchetTree:
             raise RuleViolation("T11", "a group needs a member")
         return self._with_nodes(nodes, touched.union(placed)), placed
 
+    def with_room(self) -> tuple[RatchetTree, LeafIndex]:
+        """The tree with a place for one more member: the leftmost blank leaf, if need be of a tree twice as wide.
+
+        For an external commit, whose path fills the place (§12.4.2). Raises `RuleViolation` T11 (too many).
+        """
+        taken = bytearray(map(bool, self._nodes[::2]))
+        place = taken.find(0)
+        if place >= 0:
+            return self, LeafIndex(place)
+        _check_room(len(taken))
+        nodes = [*self._nodes, *[None] * (len(self._nodes) + 1)]
+        return self._with_nodes(nodes, set()), LeafIndex(len(taken))
+
     def with_path(self, index: LeafIndex, leaf: LeafNode, parents: Mapping[NodeIndex, ParentNode]) -> RatchetTree:
         """Merge an update path: the sender's new leaf, its direct path blank but for `parents` (§7.5).
 
@@ -321,8 +334,7 @@ def _place(nodes: list[AnyNode | None], adds: Sequence[LeafNode]) -> tuple[LeafI
         place = taken.find(0, place)
         if place < 0:
             place = len(taken)
-            if place == LEAF_COUNT_MAX:
-                raise RuleViolation("T11", f"a group of more than {LEAF_COUNT_MAX} members")
+            _check_room(place)
             nodes += [None] * (len(nodes) + 1)  # a blank root, and right of it a blank subtree
             taken += bytes(place)
         nodes[2 * place] = leaf
@@ -330,6 +342,12 @@ def _place(nodes: list[AnyNode | None], adds: Sequence[LeafNode]) -> tuple[LeafI
         placed.append(LeafIndex(place))
     _note_unmerged(nodes, placed)
     return tuple(placed)
+
+
+def _check_room(leaf_count: int) -> None:
+    """Raise `RuleViolation` T11 if the tree cannot be twice as wide."""
+    if leaf_count == LEAF_COUNT_MAX:
+        raise RuleViolation("T11", f"a group of more than {LEAF_COUNT_MAX} members")
 
 
 def _note_unmerged(nodes: list[AnyNode | None], placed: Iterable[LeafIndex]) -> None:

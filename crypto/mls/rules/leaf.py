@@ -12,6 +12,7 @@ from crypto.mls.config import GroupConfig
 from crypto.mls.credentials import credential_type
 from crypto.mls.extensions import (
     DEFAULT_EXTENSION_TYPES,
+    GREASE,
     Extension,
     ExtensionType,
     RequiredCapabilities,
@@ -58,7 +59,7 @@ def check_standing_leaf(suite: CipherSuite, leaf: LeafNode) -> None:
 def l3_requirements(capabilities: Capabilities, extensions: tuple[Extension, ...]) -> None:
     """A leaf supports each required extension, proposal and credential type, and each GroupContext extension.
 
-    §7.3, §11.1, §13.4. `extensions` are the GroupContext's. GREASE values grant nothing, as nobody requires them.
+    §7.3, §11.1, §13.4. `extensions` are the GroupContext's.
     """
     text = missing_capability(capabilities, extensions)
     if text is not None:
@@ -66,8 +67,15 @@ def l3_requirements(capabilities: Capabilities, extensions: tuple[Extension, ...
 
 
 def missing_capability(capabilities: Capabilities, extensions: tuple[Extension, ...]) -> str | None:
-    """What a client with these capabilities lacks to be in a group with these GroupContext extensions."""
-    supported_extensions = DEFAULT_EXTENSION_TYPES.union(capabilities.extensions)
+    """What a client with these capabilities lacks to be in a group with these GroupContext extensions.
+
+    Values for GREASE grant nothing (rule L19, §13.5): listed or not, nobody supports them.
+    """
+    if not extensions:
+        return None
+    supported_extensions = DEFAULT_EXTENSION_TYPES.union(capabilities.extensions).difference(GREASE)
+    supported_proposals = DEFAULT_PROPOSAL_TYPES.union(capabilities.proposals).difference(GREASE)
+    supported_credentials = frozenset(capabilities.credentials).difference(GREASE)
     for extension in extensions:
         if extension.extension_type not in supported_extensions:
             return f"extension type {extension.extension_type}"
@@ -76,10 +84,10 @@ def missing_capability(capabilities: Capabilities, extensions: tuple[Extension, 
         if extension_type not in supported_extensions:
             return f"extension type {extension_type}"
     for proposal_type in required.proposal_types:
-        if proposal_type not in DEFAULT_PROPOSAL_TYPES and proposal_type not in capabilities.proposals:
+        if proposal_type not in supported_proposals:
             return f"proposal type {proposal_type}"
     for required_type in required.credential_types:
-        if required_type not in capabilities.credentials:
+        if required_type not in supported_credentials:
             return f"credential type {required_type}"
     return None
 
