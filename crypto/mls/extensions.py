@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 from enum import IntEnum
+from typing import Annotated
 
 from crypto.mls.credentials import Credential
-from crypto.wire import Uint16, decode_as, struct
+from crypto.wire import Max, Uint16, decode_as, struct
 
 
 class ExtensionType(IntEnum):
@@ -37,13 +38,23 @@ class Extension:
     extension_data: bytes
 
 
+EXTENSIONS_MAX = 256
+"""How many extensions stand in one list, and how many types in a list of capabilities."""
+
+Extensions = Annotated[tuple[Extension, ...], Max(EXTENSIONS_MAX)]
+
+
+Types = Annotated[tuple[Uint16, ...], Max(EXTENSIONS_MAX)]
+"""A list of types that a client supports, or must."""
+
+
 @struct
 class RequiredCapabilities:
     """What every member must support, in the GroupContext (§11.1)."""
 
-    extension_types: tuple[Uint16, ...]
-    proposal_types: tuple[Uint16, ...]
-    credential_types: tuple[Uint16, ...]
+    extension_types: Types
+    proposal_types: Types
+    credential_types: Types
 
 
 @struct
@@ -52,6 +63,10 @@ class ExternalSender:
 
     signature_key: bytes
     credential: Credential
+
+
+ExternalSenders = Annotated[tuple[ExternalSender, ...], Max(EXTENSIONS_MAX)]
+"""The `external_senders` extension (§12.1.8.1)."""
 
 
 @struct
@@ -64,7 +79,7 @@ class ExternalPub:
 def external_senders(extensions: tuple[Extension, ...]) -> tuple[ExternalSender, ...]:
     """Who, outside the group, may send proposals (§12.1.8.1). Raises `DecodeError`."""
     data = find_extension(extensions, ExtensionType.EXTERNAL_SENDERS)
-    found: tuple[ExternalSender, ...] = () if data is None else decode_as(tuple[ExternalSender, ...], data)
+    found: tuple[ExternalSender, ...] = () if data is None else decode_as(ExternalSenders, data)
     return found
 
 

@@ -11,6 +11,7 @@ from crypto.mls.credentials import AnyCredential, CredentialType
 from crypto.mls.extensions import (
     GREASE,
     Extension,
+    Extensions,
     ExtensionType,
     find_extension,
     generate_grease,
@@ -42,7 +43,7 @@ class KeyPackage:
     cipher_suite: Uint16
     init_key: bytes
     leaf_node: LeafNode
-    extensions: tuple[Extension, ...]
+    extensions: Extensions
     signature: bytes
 
 

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from crypto.errors import UsageError
 from crypto.kem import HPKEKeyPair
-from crypto.mls.extensions import Extension
+from crypto.mls.extensions import Extensions
 from crypto.mls.tree_nodes import Version
 from crypto.secret import Secret
 from crypto.suites import AEAD_NONCE_SIZE, CipherSuite
@@ -51,7 +51,7 @@ class GroupContext:
     epoch: Uint64
     tree_hash: bytes
     confirmed_transcript_hash: bytes
-    extensions: tuple[Extension, ...]
+    extensions: Extensions
 
 
 @struct

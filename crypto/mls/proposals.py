@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Annotated
 
-from crypto.mls.extensions import Extension
+from crypto.mls.extensions import Extensions
 from crypto.mls.key_package import KeyPackage
 from crypto.mls.psk import PreSharedKeyID
 from crypto.mls.tree_nodes import LeafIndex, LeafNode, UpdatePath, Version
-from crypto.wire import Select, Uint16, Uint32, variant
+from crypto.wire import Max, Select, Uint16, Uint32, variant
 
 if TYPE_CHECKING:  # framing builds on this module
     from crypto.mls.framing import Outsider
@@ -67,7 +67,7 @@ class ReInit:
     group_id: bytes
     version: Version
     cipher_suite: Uint16
-    extensions: tuple[Extension, ...]
+    extensions: Extensions
 
 
 @variant(ProposalType.EXTERNAL_INIT)
@@ -81,7 +81,7 @@ class ExternalInit:
 class GroupContextExtensions:
     """Replace the group's extensions (§12.1.7)."""
 
-    extensions: tuple[Extension, ...]
+    extensions: Extensions
 
 
 AnyProposal = Add | Update | Remove | PreSharedKey | ReInit | ExternalInit | GroupContextExtensions
@@ -113,12 +113,15 @@ ProposalOrRef = Annotated[ProposalByValue | ProposalByReference, Select(1)]
 
 CONTENT_TYPE_COMMIT = 3
 
+PROPOSALS_MAX = 16_384
+"""How many proposals one epoch may bring, and one commit cover: bounds what a member can make others keep."""
+
 
 @variant(CONTENT_TYPE_COMMIT)
 class Commit:
     """The proposals that a new epoch applies, and the committer's update path where one is needed (§12.4)."""
 
-    proposals: tuple[ProposalOrRef, ...]
+    proposals: Annotated[tuple[ProposalOrRef, ...], Max(PROPOSALS_MAX)]
     path: UpdatePath | None
 
 

@@ -23,9 +23,10 @@ from crypto.mls import parent_hashes, tree_hashes, tree_math
 from crypto.mls.tree_hashes import AnyNode
 from crypto.mls.tree_nodes import LeafIndex, LeafNode, NodeIndex, ParentNode
 from crypto.suites import CipherSuite
+from crypto.wire import ITEMS_MAX
 
-LEAF_COUNT_MAX = 2**24
-"""Leaves of the largest tree: far from where 32-bit index arithmetic could wrap."""
+LEAF_COUNT_MAX = ITEMS_MAX
+"""Leaves of the largest tree: what a vector can list (rule C10), far from where 32-bit arithmetic could wrap (C9)."""
 
 
 @dataclass(frozen=True, slots=True)

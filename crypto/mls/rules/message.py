@@ -12,12 +12,9 @@ from collections.abc import Mapping, Sequence
 
 from crypto.errors import FutureEpoch, PastEpoch, RuleViolation
 from crypto.mls.extensions import ExternalSender
-from crypto.mls.proposals import CheckedProposal
+from crypto.mls.proposals import PROPOSALS_MAX, CheckedProposal
 from crypto.mls.roster import Member
 from crypto.mls.tree_nodes import LeafIndex
-
-PROPOSALS_MAX = 16_384
-"""How many proposals one epoch may bring: bounds what a member can make others keep."""
 
 
 def f1_our_group(group_id: bytes, ours: bytes) -> None:
