@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from enum import IntEnum
 from typing import Annotated
 
@@ -84,13 +83,14 @@ def external_senders(extensions: tuple[Extension, ...]) -> tuple[ExternalSender,
 
 
 def generate_grease() -> int:
-    """One of the values for GREASE (§13.5)."""
-    return secrets.choice(GREASE)
+    """One of the values for GREASE (§13.5). Which one is no secret, so the draw may be a little uneven."""
+    return GREASE[os.urandom(1)[0] % len(GREASE)]
 
 
 def generate_grease_extension() -> Extension:
     """An extension that every receiver ignores, with up to 15 bytes of noise (§13.5)."""
-    return Extension(generate_grease(), os.urandom(secrets.randbelow(16)))
+    drawn = os.urandom(16)
+    return Extension(generate_grease(), drawn[: drawn[0] & 15])
 
 
 def find_extension(extensions: tuple[Extension, ...], extension_type: int) -> bytes | None:
