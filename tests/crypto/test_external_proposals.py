@@ -105,7 +105,7 @@ def test_a_service_proposes_psks_extensions_and_the_end_of_the_group() -> None:
     take_in(world, from_service(world, service, GroupContextExtensions(())))
     pending = world["person 1"].commit(now=NOW, find_psk=lambda _: Secret(b"paper"))
     staged = world["person 2"].receive(pending.message, NOW, lambda _: Secret(b"paper"))
-    assert staged.extensions == ()  # type: ignore[union-attr]
+    assert staged.extensions == ()  # type: ignore[union-attr]  # a commit
     world, service = guarded_world(suite(1), 3)
     take_in(world, from_service(world, service, ReInit(b"next", ProtocolVersion.MLS10, 1, ())))
     world.commit("person 1")
@@ -203,8 +203,8 @@ def test_f16_a_private_message_has_a_member_for_a_sender() -> None:
     sender, receiver = world["person 0"], world["person 1"]
     body = decode_message(forged_message(sender, ProposalContent(Remove(2)))).body
     state = receiver.state
-    sender_data = open_sender_data(state.suite, body, state.secrets.sender_data_secret)  # type: ignore[arg-type]
-    _, opened = open_private(state.suite, body, sender_data, state.secret_tree)  # type: ignore[arg-type]
+    sender_data = open_sender_data(state.suite, body, state.secrets.sender_data_secret)  # type: ignore[arg-type]  # a private message
+    _, opened = open_private(state.suite, body, sender_data, state.secret_tree)  # type: ignore[arg-type]  # a private message
     assert opened.content.sender == messages.MemberSender(0)
 
 

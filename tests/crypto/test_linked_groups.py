@@ -27,7 +27,7 @@ from crypto.mls.group import (
     verify_key_package,
 )
 from crypto.mls.proposals import Proposal, ReInit, Remove
-from crypto.mls.psk import ResumptionPSK, ResumptionPSKUsage
+from crypto.mls.psk import ExternalPSK, ResumptionPSK, ResumptionPSKUsage
 from crypto.mls.rules import commit as commit_rules
 from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.rules import proposal_list as list_rules
@@ -108,7 +108,7 @@ def test_a_group_goes_on_with_other_parameters(before: CipherSuite, after: Ciphe
         assert group.epoch_authenticator == pending.next_group.epoch_authenticator
         assert (group.group_id, group.suite, group.extensions, group.epoch) == (NEW_ID, after, NEW_EXTENSIONS, 1)
     group, message = pending.next_group.protect(b"here we are")
-    assert joined["person 0"].receive(message, NOW).data == b"here we are"  # type: ignore[union-attr]
+    assert joined["person 0"].receive(message, NOW).data == b"here we are"  # type: ignore[union-attr]  # application data
     assert group.reinitialised_to is None
 
 
@@ -400,7 +400,11 @@ def test_w11_a_branch_of_another_suite() -> None:
 def test_w11_the_application_knows_who_is_one_client() -> None:
     world = world_of(suite(1), 4)
     offers = Offers(world, suite(1), ["person 0", "person 1/second device"])
-    trusting = GroupConfig(same_client=lambda old, new: old.identity.startswith(new.identity[:8]))  # type: ignore[union-attr]
+
+    def same_person(old: Any, new: Any) -> bool:
+        return bool(old.identity.startswith(new.identity[:8]))
+
+    trusting = GroupConfig(same_client=same_person)
     maker = changed_state(world["person 2"], config=trusting)
     pending = branch(maker, b"a branch", offers.verified(), lifetime=LIFETIME, now=NOW)
     offers.accept(world, "person 0", pending.welcome, config=trusting)
@@ -422,4 +426,5 @@ def test_psks_that_are_kept() -> None:
     assert kept.find(named(b"group", 998)) == group.resumption_psk
     assert kept.find(named(b"group", 997)) is None
     assert kept.find(named(b"other", 998)) is None
+    assert kept.find(ExternalPSK(b"group")) is None
     assert KeptPSKs(0).remember(b"group", 1, group.resumption_psk).kept == ()
