@@ -155,8 +155,7 @@ def process_external_commit(
     added = {joiner: leaf}
     if state.own_leaf in changes.removed:  # it was us who came back, from another place
         return ProcessedCommit(changes, added, {}, None)
-    private_keys = treekem.prune(state.private_keys, room)
-    after = open_path(state, changes, joiner, path, tree, roster, private_keys)
+    after = open_path(state, changes, joiner, path, tree, roster, state.private_keys)
     next_state = confirm(state, changes, authenticated, find_psk, after, init_secret)
     return ProcessedCommit(changes, added, {}, next_state)
 

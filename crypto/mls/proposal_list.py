@@ -212,7 +212,7 @@ def choose_proposals(state: GroupState, own: Sequence[CheckedProposal], find_psk
     earlier one, our own before others', and else the one that came first; a ReInit waits until there is nothing else.
     Raises `RuleViolation` if `own` is invalid by itself.
     """
-    candidates = _reinit_last(_preferred(state, own, find_psk, now), own)
+    candidates = _reinit_last(_preferred(state, own, find_psk, now))
     try:
         return _judge(state, [*candidates, *own])
     except RuleViolation:
@@ -220,10 +220,9 @@ def choose_proposals(state: GroupState, own: Sequence[CheckedProposal], find_psk
         return _judge(state, [*_valid_part(state, [], candidates, own), *own])
 
 
-def _reinit_last(candidates: list[CheckedProposal], own: Sequence[CheckedProposal]) -> list[CheckedProposal]:
-    """All but the ReInits, or the first of these if there is nothing but them (§12.2)."""
-    others = [checked for checked in candidates if not isinstance(checked.proposal, ReInit)]
-    return others if others or own else candidates[:1]
+def _reinit_last(candidates: list[CheckedProposal]) -> list[CheckedProposal]:
+    """All but the ReInits, which wait until there is nothing else (§12.2)."""
+    return [checked for checked in candidates if not isinstance(checked.proposal, ReInit)] or candidates
 
 
 def _preferred(

@@ -82,8 +82,8 @@ def test_the_application_has_extensions_of_its_own(belongs: CipherSuite) -> None
     staged = world.commit("owner", extensions=(Extension(POLICY, b"open"),))["member"]
     assert staged.extensions == (Extension(POLICY, b"open"),)
     assert roles(world["owner"])[b"member"] == b"speaker"
-    world.commit("member", leaf_extensions=())
-    assert roles(world["owner"]) == {b"owner": b"owner"}
+    world.win("member", world["member"].commit([offer(plain)], now=NOW, leaf_extensions=(), with_path=False))
+    assert roles(world["owner"]) == {b"owner": b"owner", b"plain": b"member"}
     assert {member.credential for member in staged.updated} == {owner.credential, member.credential}
 
 

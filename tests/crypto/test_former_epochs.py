@@ -100,6 +100,21 @@ def test_f17_a_late_message_shows_its_sender_and_not_who_sits_there_now(belongs:
     assert late(world["person 2"], new).sender.credential == world.people["newcomer"].credential
 
 
+def test_f17_a_leaf_that_changes_hands_twice() -> None:
+    """Who sat there first stays on record, and what changes beside it is noted too."""
+    world = world_of(suite(1), 5, WINDOW)
+    former = {number: world["person 0"].member(LeafIndex(number)) for number in (1, 2)}
+    early = {number: world[f"person {number}"].protect(b"early")[1] for number in (1, 2)}
+    world.commit("person 0", removes=["person 1"], adds=["second"])
+    second, later = world["person 0"].member(LeafIndex(1)), world["second"].protect(b"later")[1]
+    world.commit("person 0", removes=["second", "person 2"], adds=["third", "fourth"])
+    for number, message in early.items():
+        received = late(world["person 3"], message)
+        assert (received.sender, received.sender_is_current) == (former[number], False)
+    assert late(world["person 3"], later).sender == second
+    assert world["person 3"].member(LeafIndex(1)) != second
+
+
 def test_f17_removed_and_given_away_in_one_commit_and_by_an_external_one() -> None:
     world = world_of(suite(1), 4, WINDOW)
     gone = world["person 1"].member(LeafIndex(1))

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from crypto.errors import AuthenticationError, RuleViolation
-from crypto.mls import external, treekem
+from crypto.mls import external, ratchet_tree, treekem
 from crypto.mls.config import GroupConfig
-from crypto.mls.credentials import BasicCredential
+from crypto.mls.credentials import BasicCredential, X509Credential
 from crypto.mls.extensions import ExtensionType
 from crypto.mls.framing import (
     CommitAuth,
@@ -330,6 +330,35 @@ def test_section_l_holds_for_a_joiners_leaf(belongs: CipherSuite, name: str) -> 
     assert_refused(rule, lambda: receiver.receive(pending.message, NOW), receiver)
     with off(*switched_off):
         receiver.receive(pending.message, NOW)
+
+
+def test_l4_a_joiners_credential_type_is_supported_by_all() -> None:
+    world = open_world(suite(1), 4)
+    honest = treekem.generate_path
+    certified = capabilities(credentials=(1, 2))
+
+    def generate_path(suite_: Any, tree: Any, place: Any, template: Any, *rest: Any) -> Any:
+        leaf = replace(certified(template), credential=X509Credential((b"certificate",)))
+        return honest(suite_, tree, place, leaf, *rest)
+
+    with pytest.MonkeyPatch.context() as patch, off(leaf_rules.l4_credential_types):
+        patch.setattr(treekem, "generate_path", generate_path)
+        pending = joining(world, world.person("joiner"))
+    receiver = world["person 2"]
+    assert_refused("L4", lambda: receiver.receive(pending.message, NOW), receiver)
+    with off(leaf_rules.l4_credential_types):
+        receiver.receive(pending.message, NOW)
+
+
+def test_t11_a_full_group_has_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ratchet_tree, "LEAF_COUNT_MAX", 4)
+    world = open_world(suite(1), 4)
+    assert_refused("T11", lambda: joining(world, world.person("joiner")))
+    monkeypatch.setattr(ratchet_tree, "LEAF_COUNT_MAX", 8)
+    message = joining(world, world.people["joiner"]).message
+    monkeypatch.setattr(ratchet_tree, "LEAF_COUNT_MAX", 4)
+    receiver = world["person 2"]
+    assert_refused("T11", lambda: receiver.receive(message, NOW), receiver)
 
 
 def test_l12_a_joiner_takes_no_signature_key_of_a_member() -> None:
