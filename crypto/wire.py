@@ -24,10 +24,10 @@ another struct                 the struct, inline
 `Annotated[T, Depends(f)]`     a field whose type `f(*earlier fields)` chooses; None: absent
 =============================  ==============================================================
 
-Decoding is strict: shortest length prefix, known tags, presence bytes 0 or 1, nothing left over, and every length is
-checked against the bytes that are there before anything is allocated; so is the number of items in a vector, so that
-tiny items do not fill the memory (rule C10). So encoding a decoded value gives the same bytes,
-and signatures may be checked over the re-encoding. Only `DecodeError` comes out of bad input.
+Decoding is strict: shortest length prefix, known tags, presence bytes 0 or 1, nothing left over. So encoding a decoded
+value gives the same bytes, and signatures may be checked over the re-encoding. Every length is checked against the
+bytes that are there before anything is allocated, and the items of a vector are counted, so that tiny ones do not fill
+the memory (rule C10). Only `DecodeError` comes out of bad input.
 """
 
 from __future__ import annotations
