@@ -16,14 +16,15 @@ from dataclasses import dataclass
 import nacl.bindings
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed448
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.hpke import AEAD, KDF
 from nacl.exceptions import CryptoError as NaClError
 
-from crypto import hpke
+from crypto import kem
 from crypto.errors import AuthenticationError, Unsupported
-from crypto.hpke import HPKE, HPKEKeyPair
+from crypto.hpke import HPKE, hpke
+from crypto.kem import HPKEKeyPair
 from crypto.secret import Secret
 from crypto.wire import encode_opaque, struct
 
@@ -33,7 +34,7 @@ AEAD_NONCE_SIZE = 12
 
 @dataclass(frozen=True, slots=True)
 class SignatureKeyPair:
-    """A signature key pair. Ed25519: `private` is the 32-byte seed; ECDSA: the scalar, big-endian."""
+    """A signature key pair. Ed25519, Ed448: `private` is the seed of 32 or 57 bytes; ECDSA: the scalar, big-endian."""
 
     private: Secret
     public: bytes
@@ -97,7 +98,7 @@ class CipherSuite:
     def expand_with_label(self, secret: Secret, label: str, context: bytes, length: int) -> Secret:
         """ExpandWithLabel(Secret, Label, Context, Length), RFC 9420 §8; `length` in bytes."""
         info = length.to_bytes(2, "big") + encode_opaque(b"MLS 1.0 " + label.encode()) + encode_opaque(context)
-        return Secret(hpke.hkdf_expand(self.hash_name, secret.reveal(), info, length))
+        return Secret(kem.hkdf_expand(self.hash_name, secret.reveal(), info, length))
 
     def derive_secret(self, secret: Secret, label: str) -> Secret:
         """DeriveSecret(Secret, Label), RFC 9420 §8."""
@@ -184,6 +185,31 @@ def verify_ed25519(public_key: bytes, message: bytes, signature: bytes) -> None:
         raise AuthenticationError from error
 
 
+def _generate_ed448_key_pair() -> SignatureKeyPair:
+    key = ed448.Ed448PrivateKey.generate()
+    return SignatureKeyPair(Secret(key.private_bytes_raw()), key.public_key().public_bytes_raw())
+
+
+def _sign_ed448(signer: SignatureKeyPair, message: bytes) -> bytes:
+    return ed448.Ed448PrivateKey.from_private_bytes(signer.private.reveal()).sign(message)
+
+
+def _verify_ed448(public_key: bytes, message: bytes, signature: bytes) -> None:
+    if public_key in _ED448_LOW_ORDER:
+        raise AuthenticationError
+    try:
+        ed448.Ed448PublicKey.from_public_bytes(public_key).verify(signature, message)
+    except (InvalidSignature, ValueError) as error:  # ValueError: not a public key
+        raise AuthenticationError from error
+
+
+_ED448_P = 2**448 - 2**224 - 1
+_ED448_LOW_ORDER = frozenset(
+    (y + (sign << 455)).to_bytes(57, "little") for y in (0, 1, _ED448_P - 1, _ED448_P, _ED448_P + 1) for sign in (0, 1)
+)
+"""The points of order at most 4, whatever their encoding: under such a key one signature holds for many messages."""
+
+
 def _ecdsa(curve: ec.EllipticCurve, algorithm: hashes.HashAlgorithm) -> SignatureScheme:
     size = (curve.key_size + 7) // 8
     encoding, form = serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
@@ -210,6 +236,7 @@ def _ecdsa(curve: ec.EllipticCurve, algorithm: hashes.HashAlgorithm) -> Signatur
 
 
 ED25519 = SignatureScheme("Ed25519", 32, generate_ed25519_key_pair, sign_ed25519, verify_ed25519)
+ED448 = SignatureScheme("Ed448", 57, _generate_ed448_key_pair, _sign_ed448, _verify_ed448)
 _P256 = _ecdsa(ec.SECP256R1(), hashes.SHA256())
 _P384 = _ecdsa(ec.SECP384R1(), hashes.SHA384())
 _P521 = _ecdsa(ec.SECP521R1(), hashes.SHA512())
@@ -222,21 +249,25 @@ _AES128, _AES256, _CHACHA = AEAD.AES_128_GCM, AEAD.AES_256_GCM, AEAD.CHACHA20_PO
 _TABLE = (
     # id, name, hash, Nh, Nk, KEM + KDF + AEAD for HPKE, signature, AEAD
     (1, "MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519", "sha256", 32, 16,
-     hpke.hpke(hpke.X25519, _SHA256, _AES128), ED25519, AESGCM),
+     hpke(kem.X25519, _SHA256, _AES128), ED25519, AESGCM),
     (2, "MLS_128_DHKEMP256_AES128GCM_SHA256_P256", "sha256", 32, 16,
-     hpke.hpke(hpke.P256, _SHA256, _AES128), _P256, AESGCM),
+     hpke(kem.P256, _SHA256, _AES128), _P256, AESGCM),
     (3, "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519", "sha256", 32, 32,
-     hpke.hpke(hpke.X25519, _SHA256, _CHACHA), ED25519, ChaCha20Poly1305),
+     hpke(kem.X25519, _SHA256, _CHACHA), ED25519, ChaCha20Poly1305),
+    (4, "MLS_256_DHKEMX448_AES256GCM_SHA512_Ed448", "sha512", 64, 32,
+     hpke(kem.X448, _SHA512, _AES256), ED448, AESGCM),
     (5, "MLS_256_DHKEMP521_AES256GCM_SHA512_P521", "sha512", 64, 32,
-     hpke.hpke(hpke.P521, _SHA512, _AES256), _P521, AESGCM),
+     hpke(kem.P521, _SHA512, _AES256), _P521, AESGCM),
+    (6, "MLS_256_DHKEMX448_CHACHA20POLY1305_SHA512_Ed448", "sha512", 64, 32,
+     hpke(kem.X448, _SHA512, _CHACHA), ED448, ChaCha20Poly1305),
     (7, "MLS_256_DHKEMP384_AES256GCM_SHA384_P384", "sha384", 48, 32,
-     hpke.hpke(hpke.P384, _SHA384, _AES256), _P384, AESGCM),
+     hpke(kem.P384, _SHA384, _AES256), _P384, AESGCM),
     (X_WING_SUITE_ID, "MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519", "sha256", 32, 16,
-     hpke.hpke(hpke.X_WING, _SHA256, _AES128), ED25519, AESGCM),
+     hpke(kem.X_WING, _SHA256, _AES128), ED25519, AESGCM),
 )  # fmt: skip
 
 SUITES = {row[0]: CipherSuite(*row) for row in _TABLE}
-"""Every suite that we implement, by code point. 4 and 6 need X448 and Ed448, which HPKE in `cryptography` lacks."""
+"""Every suite that we implement, by code point: all seven of RFC 9420 §17.1, and the hybrid."""
 
 X_WING = SUITES[X_WING_SUITE_ID]
 """The default: post-quantum hybrid (draft-ietf-mls-pq-ciphersuites)."""

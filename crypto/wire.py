@@ -15,7 +15,8 @@ What an annotation means:
 `Uint8` … `Uint64`             big-endian unsigned integer
 `bytes`, `Secret`              `opaque x<V>`
 `Annotated[bytes, Fixed(n)]`   `opaque x[n]`
-`tuple[T, ...]`                `T x<V>` (the prefix counts bytes)
+`tuple[T, ...]`                `T x<V>` (the prefix counts bytes), at most `ITEMS_MAX`
+`Annotated[tuple[…], Max(n)]`  the same, at most n
 `T | None`                     `optional<T>`
 `Annotated[E, Uint(n)]`        closed enum of n bytes: an unknown value is refused
 another struct                 the struct, inline
@@ -23,9 +24,10 @@ another struct                 the struct, inline
 `Annotated[T, Depends(f)]`     a field whose type `f(*earlier fields)` chooses; None: absent
 =============================  ==============================================================
 
-Decoding is strict: shortest length prefix, known tags, presence bytes 0 or 1, nothing left over, and every length is
-checked against the bytes that are there before anything is allocated. So encoding a decoded value gives the same bytes,
-and signatures may be checked over the re-encoding. Only `DecodeError` comes out of bad input.
+Decoding is strict: shortest length prefix, known tags, presence bytes 0 or 1, nothing left over. So encoding a decoded
+value gives the same bytes, and signatures may be checked over the re-encoding. Every length is checked against the
+bytes that are there before anything is allocated, and the items of a vector are counted, so that tiny ones do not fill
+the memory (rule C10). Only `DecodeError` comes out of bad input.
 """
 
 from __future__ import annotations
@@ -44,6 +46,9 @@ T = TypeVar("T")
 
 INPUT_BYTES_MAX = 64 * 1024 * 1024
 """No input is larger: a hybrid Welcome for 10,000 members is about half of it."""
+
+ITEMS_MAX = 65_536
+"""No vector has more items, unless its annotation says so: members of the largest group that we decode."""
 
 LENGTH_MAX = 2**30 - 1
 """The largest vector that a length prefix can name (§2.1.2)."""
@@ -68,6 +73,13 @@ class Fixed:
     """Marks bytes of exactly `size`, without a length prefix."""
 
     size: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Max:
+    """Marks a vector of at most `count` items."""
+
+    count: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -168,7 +180,7 @@ def _compile(annotation: Any) -> Codec:
     if origin is Annotated:
         return _annotated_codec(arguments[0], arguments[1])
     if origin is tuple and arguments[1:] == (Ellipsis,):
-        return _vector_codec(codec_of(arguments[0]))
+        return _vector_codec(codec_of(arguments[0]), ITEMS_MAX)
     if origin in (Union, types.UnionType) and len(arguments) == 2 and arguments[1] is type(None):
         return _optional_codec(codec_of(arguments[0]))
     raise TypeError(f"no wire encoding for {annotation!r}")
@@ -182,6 +194,8 @@ def _annotated_codec(base: Any, mark: object) -> Codec:
             return _uint_codec(size)
         case Fixed(size):
             return _fixed_codec(size)
+        case Max(count):
+            return _vector_codec(codec_of(get_args(base)[0]), count)
         case Select(size):
             return _select_codec(get_args(base), size)
         case _:
@@ -281,7 +295,7 @@ def _decode_secret(data: bytes, position: int, end: int) -> tuple[Secret, int]:
     return Secret(value), after
 
 
-def _vector_codec(item: Codec) -> Codec:
+def _vector_codec(item: Codec, items_max: int) -> Codec:
     encode_item, decode_item = item
 
     def encode_vector(values: tuple[Any, ...]) -> bytes:
@@ -289,8 +303,10 @@ def _vector_codec(item: Codec) -> Codec:
 
     def decode_vector(data: bytes, position: int, end: int) -> tuple[tuple[Any, ...], int]:
         position, after = _decode_length(data, position, end)
-        values = []
+        values: list[Any] = []
         while position < after:
+            if len(values) == items_max:
+                raise DecodeError(f"a vector of more than {items_max} items")
             value, position = decode_item(data, position, after)
             values.append(value)
         return tuple(values), after

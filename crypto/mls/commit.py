@@ -1,7 +1,8 @@
 """Commits (RFC 9420 §12.4): how an epoch ends and the next one begins.
 
-Owns `create_commit` (§12.4.1) and `process_commit` (§12.4.2), and the steps that they share. Neither changes a state:
-both return the next one. What a Welcome holds is `welcome`'s, what a list of proposals does is `proposal_list`'s.
+Owns `create_commit` (§12.4.1) and `process_commit` (§12.4.2), and the steps that they share with commits from outside
+(`external`). Neither changes a state: both return the next one. What a Welcome holds is `welcome`'s, what a list of
+proposals does is `proposal_list`'s.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from crypto.mls import tree_math
+from crypto.mls.extensions import Extension
+from crypto.mls.former_epochs import remember
 from crypto.mls.framing import AuthenticatedContent, CommitAuth, FramedContent, MemberSender, WireFormat
+from crypto.mls.key_package import with_leaf_extensions
 from crypto.mls.key_schedule import (
     EpochSecrets,
     GroupContext,
     confirmation_tag,
     confirmed_transcript_hash,
     epoch_secrets,
-    interim_transcript_hash,
     joiner_secret,
     verify_confirmation_tag,
 )
@@ -30,11 +33,11 @@ from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.roster import Roster
 from crypto.mls.rules import commit as rules
 from crypto.mls.rules import leaf as leaf_rules
-from crypto.mls.secret_tree import SecretTree
-from crypto.mls.state import NO_KEYS, NO_PROPOSALS, GroupState, PSKLookup, find_psks
+from crypto.mls.state import GroupState, PSKLookup, find_psks, state_in_epoch
 from crypto.mls.tree_nodes import CommitSource, LeafIndex, LeafNode, NodeIndex, UpdatePath, verify_leaf_node
-from crypto.mls.treekem import PrivateKeys, decrypt_path, encrypt_path, generate_path, merge_path, prune
+from crypto.mls.treekem import NewPath, PrivateKeys, decrypt_path, encrypt_path, generate_path, merge_path, prune
 from crypto.secret import Secret
+from crypto.suites import CipherSuite
 from crypto.wire import encode
 
 
@@ -56,17 +59,32 @@ class ProcessedCommit:
     """A valid commit of another member. `next_state` is None if the commit removes us: it is not for us to know."""
 
     changes: Changes
+    added: Mapping[LeafIndex, LeafNode]
+    """The leaves of those who come: by Add, or by an external commit."""
     renewed: Mapping[LeafIndex, LeafNode]
     """The new leaves of members who stay: by Update, and by path that of the committer."""
     next_state: GroupState | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Epoch:
+class NewEpoch:
+    """What the key schedule gives when an epoch begins."""
+
     context: GroupContext
     encoded_context: bytes
     joiner_secret: Secret
     secrets: EpochSecrets
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NextTree:
+    """What a commit makes of the tree, and of what one member knows of it."""
+
+    committer: LeafIndex
+    tree: RatchetTree
+    roster: Roster
+    private_keys: PrivateKeys
+    commit_secret: Secret
 
 
 def create_commit(
@@ -77,36 +95,48 @@ def create_commit(
     wire_format: WireFormat,
     authenticated_data: bytes,
     find_psk: PSKLookup,
+    leaf_extensions: tuple[Extension, ...] | None = None,
 ) -> CreatedCommit:
     """Commit a list of proposals that `proposal_list` found valid (§12.4.1).
 
-    With `with_path`, and always where the list needs it, we draw a new leaf key and a new path.
+    With `with_path`, and always where the list needs it, we draw a new leaf key and a new path. The new leaf has
+    `leaf_extensions`, if they are given, in place of the old ones.
     """
     suite, group_id = state.suite, state.context.group_id
+    rules.u15_group_goes_on(state.reinit)
     rules.u13_epoch_can_grow(state.context.epoch)
     chained_psks = psk_secret(suite, find_psks("U10", changes.psk_ids, find_psk))
 
-    tree, roster, path, path_secrets = changes.tree, changes.roster, None, _NO_SECRETS
-    private_keys, commit_secret = prune(state.private_keys, tree), suite.zero_secret
+    after, path, path_secrets = _without_path(suite, changes, state.own_leaf, state.private_keys), None, _NO_SECRETS
     if with_path or changes.path_required:
         old_leaf = state.leaf(state.own_leaf)
-        new_path = generate_path(suite, tree, state.own_leaf, old_leaf, state.signer, group_id)
-        tree, private_keys, commit_secret = new_path.tree, new_path.private_keys, new_path.commit_secret
-        roster, path_secrets = roster.replace((old_leaf,), (new_path.leaf,)), new_path.path_secrets
-        provisional = encode(_provisional_context(state, changes, tree))
-        path = encrypt_path(suite, new_path, provisional, frozenset(changes.added))
-
-    check_members(changes, roster)
+        template = with_leaf_extensions(old_leaf, leaf_extensions)
+        leaf_rules.l6_own_extensions(template)
+        leaf_rules.l17_leaf_extensions(template.extensions)
+        leaf_rules.l18_extension_types_unique(template.extensions)
+        new_path = generate_path(suite, changes.tree, state.own_leaf, template, state.signer, group_id)
+        after, path_secrets = of_new_path(new_path, changes.roster.replace((old_leaf,), ())), new_path.path_secrets
+        provisional = provisional_context(state.context, changes.extensions, after.tree)
+        path = encrypt_path(suite, new_path, encode(provisional), frozenset(changes.added))
+    check_members(changes, after.roster)
 
     commit = Commit(tuple(map(_name, changes.proposals)), path)
     content = FramedContent(group_id, state.context.epoch, MemberSender(state.own_leaf), authenticated_data, commit)
     signed = sign_content(suite, state.signer, wire_format, content, state.encoded_context)
-    epoch = _enter_epoch(state, changes, tree, signed, commit_secret, chained_psks)
+    epoch = enter_epoch(
+        suite,
+        provisional_context(state.context, changes.extensions, after.tree),
+        state.interim_transcript_hash,
+        signed,
+        init_secret=state.secrets.init_secret,
+        commit_secret=after.commit_secret,
+        chained_psks=chained_psks,
+    )
     tag = confirmation_tag(suite, epoch.secrets.confirmation_key, epoch.context.confirmed_transcript_hash)
     return CreatedCommit(
         with_confirmation_tag(signed, tag),
         changes,
-        _next_state(state, epoch, tag, tree, roster, private_keys),
+        _next_state(state, changes, epoch, tag, after),
         epoch.joiner_secret,
         chained_psks,
         path_secrets,
@@ -120,41 +150,113 @@ def process_commit(
 
     Raises `InvalidMessage` or `Unsupported`.
     """
-    suite, content, auth = state.suite, authenticated.content, authenticated.auth
+    content = authenticated.content
     assert isinstance(content.sender, MemberSender)
     assert isinstance(content.content, Commit)
-    assert isinstance(auth, CommitAuth)
     committer, path = LeafIndex(content.sender.leaf_index), content.content.path
     rules.u13_epoch_can_grow(state.context.epoch)
     changes = apply_proposals(state, committer, resolve(state, committer, content.content.proposals, now))
     rules.u1_path_present(path, required=changes.path_required)
+    added = {place: package.leaf_node for place, package in changes.added.items()}
     tree, roster, renewed = changes.tree, changes.roster, dict(changes.updated)
     if path is not None:
         tree, roster = _merge_path(state, changes, committer, path)
         renewed[committer] = path.leaf_node
     check_members(changes, roster)
     if state.own_leaf in changes.removed:
-        return ProcessedCommit(changes, renewed, None)
+        return ProcessedCommit(changes, added, renewed, None)
 
-    chained_psks = psk_secret(suite, find_psks("U10", changes.psk_ids, find_psk))
-    private_keys, commit_secret = prune(_with_own_update(state, changes), changes.tree), suite.zero_secret
+    after = _without_path(state.suite, changes, committer, _with_own_update(state, changes))
     if path is not None:
-        private_keys, commit_secret = decrypt_path(
-            suite,
-            changes.tree,
-            tree,
-            committer,
-            state.own_leaf,
-            private_keys,
-            path,
-            encode(_provisional_context(state, changes, tree)),
-            frozenset(changes.added),
-        )
-    epoch = _enter_epoch(state, changes, tree, authenticated, commit_secret, chained_psks)
+        after = open_path(state, changes, committer, path, tree, roster, after.private_keys)
+    next_state = confirm(state, changes, authenticated, find_psk, after, state.secrets.init_secret)
+    return ProcessedCommit(changes, added, renewed, next_state)
+
+
+def of_new_path(new_path: NewPath, roster: Roster) -> NextTree:
+    """The tree after a path of ours; `roster` is that of all others."""
+    return NextTree(
+        new_path.leaf_index,
+        new_path.tree,
+        roster.replace((), (new_path.leaf,)),
+        new_path.private_keys,
+        new_path.commit_secret,
+    )
+
+
+def open_path(
+    state: GroupState,
+    changes: Changes,
+    committer: LeafIndex,
+    path: UpdatePath,
+    tree: RatchetTree,
+    roster: Roster,
+    private_keys: PrivateKeys,
+) -> NextTree:
+    """Decrypt what a path, which `tree` has merged, holds for us (§12.4.2)."""
+    keys, commit_secret = decrypt_path(
+        state.suite,
+        changes.tree,
+        tree,
+        committer,
+        state.own_leaf,
+        private_keys,
+        path,
+        encode(provisional_context(state.context, changes.extensions, tree)),
+        frozenset(changes.added),
+    )
+    return NextTree(committer, tree, roster, keys, commit_secret)
+
+
+def confirm(
+    state: GroupState,
+    changes: Changes,
+    authenticated: AuthenticatedContent,
+    find_psk: PSKLookup,
+    after: NextTree,
+    init_secret: Secret,
+) -> GroupState:
+    """Derive the epoch that a received commit begins, and check its confirmation tag: the last steps of §12.4.2."""
+    suite, auth = state.suite, authenticated.auth
+    assert isinstance(auth, CommitAuth)
+    epoch = enter_epoch(
+        suite,
+        provisional_context(state.context, changes.extensions, after.tree),
+        state.interim_transcript_hash,
+        authenticated,
+        init_secret=init_secret,
+        commit_secret=after.commit_secret,
+        chained_psks=psk_secret(suite, find_psks("U10", changes.psk_ids, find_psk)),
+    )
     confirmed = epoch.context.confirmed_transcript_hash
     verify_confirmation_tag(suite, epoch.secrets.confirmation_key, confirmed, auth.confirmation_tag)
-    next_state = _next_state(state, epoch, auth.confirmation_tag, tree, roster, private_keys)
-    return ProcessedCommit(changes, renewed, next_state)
+    return _next_state(state, changes, epoch, auth.confirmation_tag, after)
+
+
+def provisional_context(context: GroupContext, extensions: tuple[Extension, ...], tree: RatchetTree) -> GroupContext:
+    """The next GroupContext with the old confirmed transcript hash: what the path is encrypted under (§12.4.1)."""
+    return replace(context, epoch=context.epoch + 1, tree_hash=tree.tree_hash, extensions=extensions)
+
+
+def enter_epoch(
+    suite: CipherSuite,
+    provisional: GroupContext,
+    interim_transcript_hash: bytes,
+    signed: AuthenticatedContent,
+    *,
+    init_secret: Secret,
+    commit_secret: Secret,
+    chained_psks: Secret,
+) -> NewEpoch:
+    """The key schedule of the next epoch (§8): the same at the committer and at everybody else.
+
+    `interim_transcript_hash` is that of the epoch which ends.
+    """
+    confirmed = confirmed_transcript_hash(suite, interim_transcript_hash, signed)
+    context = replace(provisional, confirmed_transcript_hash=confirmed)
+    encoded = encode(context)
+    joiner = joiner_secret(suite, init_secret, commit_secret, encoded)
+    return NewEpoch(context, encoded, joiner, epoch_secrets(suite, joiner, chained_psks, encoded))
 
 
 _NO_SECRETS: Mapping[NodeIndex, Secret] = MappingProxyType({})
@@ -191,51 +293,26 @@ def _with_own_update(state: GroupState, changes: Changes) -> PrivateKeys:
     return MappingProxyType({**state.private_keys, own_node: state.update_keys[own.encryption_key]})
 
 
-def _provisional_context(state: GroupState, changes: Changes, tree: RatchetTree) -> GroupContext:
-    """The next GroupContext with the old confirmed transcript hash: what the path is encrypted under (§12.4.1)."""
-    return replace(
-        state.context,
-        epoch=state.context.epoch + 1,
-        tree_hash=tree.tree_hash,
-        extensions=changes.extensions,
-    )
+def _without_path(suite: CipherSuite, changes: Changes, committer: LeafIndex, private_keys: PrivateKeys) -> NextTree:
+    """The tree after a commit's proposals; without a path that is all, and the commit secret is all zero."""
+    return NextTree(committer, changes.tree, changes.roster, prune(private_keys, changes.tree), suite.zero_secret)
 
 
-def _enter_epoch(
-    state: GroupState,
-    changes: Changes,
-    tree: RatchetTree,
-    signed: AuthenticatedContent,
-    commit_secret: Secret,
-    chained_psks: Secret,
-) -> _Epoch:
-    """The key schedule of the next epoch (§8): the same at the committer and at everybody else."""
-    suite = state.suite
-    confirmed = confirmed_transcript_hash(suite, state.interim_transcript_hash, signed)
-    context = replace(_provisional_context(state, changes, tree), confirmed_transcript_hash=confirmed)
-    encoded = encode(context)
-    joiner = joiner_secret(suite, state.secrets.init_secret, commit_secret, encoded)
-    return _Epoch(context, encoded, joiner, epoch_secrets(suite, joiner, chained_psks, encoded))
-
-
-def _next_state(
-    state: GroupState, epoch: _Epoch, tag: bytes, tree: RatchetTree, roster: Roster, private_keys: PrivateKeys
-) -> GroupState:
-    """The state of the next epoch: proposals of this one are forgotten (rule P10)."""
-    return GroupState(
+def _next_state(state: GroupState, changes: Changes, epoch: NewEpoch, tag: bytes, after: NextTree) -> GroupState:
+    """A member's state in the next epoch."""
+    touched = {*changes.updated, *changes.removed, *changes.added, after.committer}
+    return state_in_epoch(
         suite=state.suite,
         config=state.config,
         signer=state.signer,
         own_leaf=state.own_leaf,
         context=epoch.context,
         encoded_context=epoch.encoded_context,
-        interim_transcript_hash=interim_transcript_hash(state.suite, epoch.context.confirmed_transcript_hash, tag),
         confirmation_tag=tag,
-        secrets=epoch.secrets.kept(),
-        secret_tree=SecretTree(state.suite, tree.leaf_count, epoch.secrets.encryption_secret),
-        tree=tree,
-        private_keys=private_keys,
-        roster=roster,
-        proposals=NO_PROPOSALS,
-        update_keys=NO_KEYS,
+        secrets=epoch.secrets,
+        tree=after.tree,
+        roster=after.roster,
+        private_keys=after.private_keys,
+        former=remember(state, after.tree, touched),
+        reinit=changes.reinit,
     )

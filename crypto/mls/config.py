@@ -1,8 +1,12 @@
-"""What RFC 9420 leaves to the application: wire formats and the limits on a leaf's lifetime."""
+"""What RFC 9420 leaves to the application: who may speak to a group, what is kept of the past, how long leaves live."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from operator import eq
+
+from crypto.mls.credentials import AnyCredential
 
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S
@@ -16,6 +20,16 @@ class GroupConfig:
     """Send proposals and commits as PublicMessage, for a delivery service that must read them."""
     accept_public_handshakes: bool = False
     """Accept proposals and commits that come as PublicMessage (§6 recommends PrivateMessage)."""
+    accept_external_commits: bool = False
+    """Accept clients that join by themselves (§12.4.3.2). Who may is for the caller to judge, before it merges."""
+    accept_external_proposals: bool = False
+    """Accept proposals from the group's external senders, and from clients that want to be added (§12.1.8)."""
+    former_epochs_max: int = 0
+    """Of how many former epochs application messages can still be opened (§15.3). Each one kept delays forward
+    secrecy: `Group.forget_former_epochs` ends it when time, not a commit, has passed."""
+    same_client: Callable[[AnyCredential, AnyCredential], bool] = eq
+    """Whether two credentials are of one client, the former first: for who rejoins (§12.2), and who is still there
+    after a group was reinitialised or branched (§11.2, §11.3). By default only equal ones are."""
     lifetime_max_s: int = 366 * DAY_S
     """The longest total lifetime of a leaf (§7.2: "Applications MUST define a maximum")."""
     send_tolerance_s: int = HOUR_S

@@ -6,7 +6,6 @@ from types import MappingProxyType
 
 from crypto.mls import key_schedule
 from crypto.mls.config import GroupConfig
-from crypto.mls.credentials import AnyCredential
 from crypto.mls.extensions import Extension
 from crypto.mls.key_package import generate_leaf
 from crypto.mls.key_schedule import GroupContext
@@ -14,10 +13,9 @@ from crypto.mls.proposal_list import check_group_context_extensions
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.roster import roster_of
 from crypto.mls.rules import leaf as leaf_rules
-from crypto.mls.secret_tree import SecretTree
-from crypto.mls.state import NO_KEYS, NO_PROPOSALS, GroupState
+from crypto.mls.state import GroupState, state_in_epoch
 from crypto.mls.tree_math import node_of
-from crypto.mls.tree_nodes import KeyPackageSource, LeafIndex, Lifetime, ProtocolVersion
+from crypto.mls.tree_nodes import KeyPackageSource, LeafIndex, LeafNode, Lifetime, ProtocolVersion
 from crypto.suites import CipherSuite, SignatureKeyPair
 from crypto.wire import encode
 
@@ -25,7 +23,7 @@ from crypto.wire import encode
 def generate_group_state(
     suite: CipherSuite,
     group_id: bytes,
-    credential: AnyCredential,
+    contents: LeafNode,
     signer: SignatureKeyPair,
     *,
     lifetime: Lifetime,
@@ -35,9 +33,10 @@ def generate_group_state(
 ) -> GroupState:
     """The creator's state. The RFC draws the epoch secret; we draw the joiner secret one step before it.
 
-    Raises `RuleViolation` if our own leaf or the extensions would break a rule.
+    `contents` is our leaf without keys (`generate_leaf_contents`). Raises `RuleViolation` if the leaf or the extensions
+    would break a rule.
     """
-    leaf, private = generate_leaf(suite, credential, signer, lifetime=lifetime)
+    leaf, private = generate_leaf(suite, contents, signer, lifetime)
     leaf_rules.check_leaf(suite, leaf, KeyPackageSource)
     leaf_rules.l11_total_lifetime(lifetime, config)
     leaf_rules.l9_lifetime_of_sent_leaf(lifetime, config, now)
@@ -48,22 +47,19 @@ def generate_group_state(
     context = GroupContext(ProtocolVersion.MLS10, suite.id, group_id, 0, tree.tree_hash, b"", extensions)
     encoded_context = encode(context)
     secrets = key_schedule.epoch_secrets(suite, suite.generate_secret(), suite.zero_secret, encoded_context)
-    tag = key_schedule.confirmation_tag(suite, secrets.confirmation_key, context.confirmed_transcript_hash)
     own_leaf = LeafIndex(0)
-    return GroupState(
+    return state_in_epoch(
         suite=suite,
         config=config,
         signer=signer,
         own_leaf=own_leaf,
         context=context,
         encoded_context=encoded_context,
-        interim_transcript_hash=key_schedule.interim_transcript_hash(suite, b"", tag),
-        confirmation_tag=tag,
-        secrets=secrets.kept(),
-        secret_tree=SecretTree(suite, tree.leaf_count, secrets.encryption_secret),
+        confirmation_tag=key_schedule.confirmation_tag(
+            suite, secrets.confirmation_key, context.confirmed_transcript_hash
+        ),
+        secrets=secrets,
         tree=tree,
-        private_keys=MappingProxyType({node_of(own_leaf): private}),
         roster=roster_of((leaf,)),
-        proposals=NO_PROPOSALS,
-        update_keys=NO_KEYS,
+        private_keys=MappingProxyType({node_of(own_leaf): private}),
     )

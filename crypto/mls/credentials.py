@@ -8,7 +8,10 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Annotated
 
-from crypto.wire import Select, variant
+from crypto.wire import Max, Select, variant
+
+CERTIFICATES_MAX = 64
+"""How long a chain of certificates may be."""
 
 
 class CredentialType(IntEnum):
@@ -29,7 +32,7 @@ class BasicCredential:
 class X509Credential:
     """A chain of DER certificates, the leaf's own first. We carry it; our Authentication Service accepts none."""
 
-    certificates: tuple[bytes, ...]
+    certificates: Annotated[tuple[bytes, ...], Max(CERTIFICATES_MAX)]
 
 
 Credential = Annotated[BasicCredential | X509Credential, Select(2)]

@@ -69,6 +69,9 @@ class NewMemberCommitSender:
 AnySender = MemberSender | ExternalSenderIndex | NewMemberProposalSender | NewMemberCommitSender
 Sender = Annotated[AnySender, Select(1)]
 
+Outsider = ExternalSenderIndex | NewMemberProposalSender | NewMemberCommitSender
+"""Senders who are not, or not yet, in the group."""
+
 
 @variant(ContentType.APPLICATION)
 class ApplicationContent:

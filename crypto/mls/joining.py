@@ -9,33 +9,25 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from crypto.errors import RuleViolation, Unsupported, UsageError
+from crypto.errors import UsageError
 from crypto.mls import tree_math
 from crypto.mls.commit import CreatedCommit
 from crypto.mls.config import GroupConfig
-from crypto.mls.extensions import Extension, ExtensionType, find_extension
+from crypto.mls.group_info import generate_group_info, verify_group_info
 from crypto.mls.key_package import KeyPackageBundle, key_package_reference
-from crypto.mls.key_schedule import (
-    epoch_secrets,
-    interim_transcript_hash,
-    verify_confirmation_tag,
-    welcome_key_nonce,
-)
-from crypto.mls.proposal_list import check_group_context_extensions
-from crypto.mls.psk import ResumptionPSK, ResumptionPSKUsage, psk_secret
+from crypto.mls.key_schedule import epoch_secrets, verify_confirmation_tag, welcome_key_nonce
+from crypto.mls.linked_groups import check_link
+from crypto.mls.psk import psk_secret
 from crypto.mls.ratchet_tree import RatchetTree
-from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.rules import welcome as rules
-from crypto.mls.rules.tree import check_tree
-from crypto.mls.secret_tree import SecretTree
-from crypto.mls.state import NO_KEYS, NO_PROPOSALS, GroupState, PSKLookup, find_psks
-from crypto.mls.tree_nodes import LeafIndex, NodeIndex, RatchetTreeNodes
+from crypto.mls.state import GroupState, PSKLookup, find_psks, own_psks_first, state_in_epoch
+from crypto.mls.tree_nodes import LeafIndex, NodeIndex
 from crypto.mls.treekem import PrivateKeys, private_keys_from_path_secret
 from crypto.mls.welcome import EncryptedGroupSecrets, GroupInfo, GroupSecrets, PathSecret, Welcome
 from crypto.secret import Secret
 from crypto.suites import CipherSuite, SignatureKeyPair
 from crypto.suites import suite as suite_of
-from crypto.wire import decode, decode_as, encode, encode_as, encode_unsigned
+from crypto.wire import decode, encode
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,15 +43,7 @@ def create_welcome(created: CreatedCommit) -> Welcome:
     """One Welcome for all whom our commit adds (§12.4.1)."""
     state = created.next_state
     suite = state.suite
-    tree_nodes = encode_as(RatchetTreeNodes, state.tree.export())
-    group_info = GroupInfo(
-        state.context,
-        (Extension(ExtensionType.RATCHET_TREE, tree_nodes),),
-        state.confirmation_tag,
-        state.own_leaf,
-        b"",
-    )
-    signed = sign_group_info(suite, state.signer, group_info)
+    signed = generate_group_info(state, ratchet_tree=True, external_pub=False)
     key, nonce = welcome_key_nonce(suite, created.joiner_secret, created.psk_secret)
     encrypted_group_info = suite.aead_seal(key, nonce, b"", encode(signed))
 
@@ -82,12 +66,6 @@ def _path_secret_for(created: CreatedCommit, leaf_index: LeafIndex) -> PathSecre
     return PathSecret(created.path_secrets[shared])
 
 
-def sign_group_info(suite: CipherSuite, signer: SignatureKeyPair, unsigned: GroupInfo) -> GroupInfo:
-    """The same GroupInfo with its signature (§12.4.3)."""
-    signature = suite.sign_with_label(signer, "GroupInfoTBS", encode_unsigned(unsigned))
-    return GroupInfo(unsigned.group_context, unsigned.extensions, unsigned.confirmation_tag, unsigned.signer, signature)
-
-
 def open_welcome(
     welcome: Welcome,
     bundles: Mapping[bytes, KeyPackageBundle],
@@ -98,10 +76,12 @@ def open_welcome(
     ratchet_tree: bytes | None,
     find_psk: PSKLookup,
     now: int,
+    previous: GroupState | None,
 ) -> OpenedWelcome:
     """Enter the group that a Welcome leads to (§12.4.3.1).
 
-    `bundles` are our key packages by reference; `ratchet_tree` is the encoded tree if it comes separately.
+    `bundles` are our key packages by reference; `ratchet_tree` is the encoded tree if it comes separately; `previous`
+    is the group that this one is said to continue, or to be a branch of (§11.2, §11.3).
     Raises `InvalidMessage`, `Unsupported`, or `UsageError` if `signer` is not the key package's.
     """
     entry, bundle = rules.w1_one_entry_is_ours(welcome, bundles)
@@ -109,45 +89,38 @@ def open_welcome(
         raise UsageError("the key package was made under another signature key")
     suite = suite_of(welcome.cipher_suite)
     secrets = _open_group_secrets(suite, welcome, entry, bundle)
-    chained_psks = _psk_secret(suite, secrets, find_psk)
+    link = rules.w3_reinit_or_branch_alone(secrets.psks)
+    lookup = find_psk if previous is None else own_psks_first(previous, find_psk)
+    chained_psks = psk_secret(suite, find_psks("W3", secrets.psks, lookup))
     key, nonce = welcome_key_nonce(suite, secrets.joiner_secret, chained_psks)
     group_info = decode(GroupInfo, suite.aead_open(key, nonce, b"", welcome.encrypted_group_info))
     context = group_info.group_context
     rules.w6_suites_agree(group_info, bundle)
     rules.w5_group_is_new(context.group_id, held_groups)
-    check_group_context_extensions(context.extensions)
-    leaf_rules.l17_group_info_extensions(group_info.extensions)
-    leaf_rules.l18_extension_types_unique(group_info.extensions)
     rules.w12_we_support(bundle.key_package.leaf_node.capabilities, context.extensions)
-
-    tree = _tree(suite, group_info, ratchet_tree)
-    roster = check_tree(tree, context, config, now)
-    signer_leaf = rules.w4_signer_is_member(tree, group_info)
-    tbs = encode_unsigned(group_info)
-    suite.verify_with_label(signer_leaf.signature_key, "GroupInfoTBS", tbs, group_info.signature)
+    verified = verify_group_info(group_info, ratchet_tree, config, now)
+    tree = verified.tree
     own_leaf = rules.w8_our_leaf(tree, bundle.key_package.leaf_node, group_info.signer)
     private_keys = _private_keys(suite, tree, own_leaf, group_info, secrets, bundle)
 
     encoded_context = encode(context)
     epoch = epoch_secrets(suite, secrets.joiner_secret, chained_psks, encoded_context)
-    confirmed, tag = context.confirmed_transcript_hash, group_info.confirmation_tag
-    verify_confirmation_tag(suite, epoch.confirmation_key, confirmed, tag)
-    state = GroupState(
+    tag = group_info.confirmation_tag
+    verify_confirmation_tag(suite, epoch.confirmation_key, context.confirmed_transcript_hash, tag)
+    if link is not None:
+        check_link(link, context, tree, previous, config)
+    state = state_in_epoch(
         suite=suite,
         config=config,
         signer=signer,
         own_leaf=own_leaf,
         context=context,
         encoded_context=encoded_context,
-        interim_transcript_hash=interim_transcript_hash(suite, confirmed, tag),
         confirmation_tag=tag,
-        secrets=epoch.kept(),
-        secret_tree=SecretTree(suite, tree.leaf_count, epoch.encryption_secret),
+        secrets=epoch,
         tree=tree,
+        roster=verified.roster,
         private_keys=private_keys,
-        roster=roster,
-        proposals=NO_PROPOSALS,
-        update_keys=NO_KEYS,
     )
     return OpenedWelcome(state, LeafIndex(group_info.signer), entry.new_member)
 
@@ -160,24 +133,6 @@ def _open_group_secrets(
         bundle.init_private, "Welcome", welcome.encrypted_group_info, entry.encrypted_group_secrets
     )
     return decode(GroupSecrets, opened.reveal())
-
-
-def _psk_secret(suite: CipherSuite, secrets: GroupSecrets, find_psk: PSKLookup) -> Secret:
-    rules.w3_reinit_or_branch_alone(secrets.psks)
-    for psk_id in secrets.psks:
-        if isinstance(psk_id.psk, ResumptionPSK) and psk_id.psk.usage != ResumptionPSKUsage.APPLICATION:
-            raise Unsupported("this version does not join by reinitialisation or branching")
-    return psk_secret(suite, find_psks("W3", secrets.psks, find_psk))
-
-
-def _tree(suite: CipherSuite, group_info: GroupInfo, ratchet_tree: bytes | None) -> RatchetTree:
-    """The tree from the GroupInfo, or else the one that came separately (§12.4.3.3)."""
-    encoded = find_extension(group_info.extensions, ExtensionType.RATCHET_TREE)
-    if encoded is None:
-        encoded = ratchet_tree
-    if encoded is None:
-        raise RuleViolation("W7", "no ratchet tree came with the Welcome")
-    return RatchetTree.of_nodes(suite, decode_as(RatchetTreeNodes, encoded))
 
 
 def _private_keys(

@@ -5,10 +5,18 @@ Owns the struct and how we make ours. How others' are checked stands in `verifie
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from crypto.mls.credentials import AnyCredential, CredentialType
-from crypto.mls.extensions import Extension, ExtensionType, find_extension
+from crypto.mls.extensions import (
+    GREASE,
+    Extension,
+    Extensions,
+    ExtensionType,
+    find_extension,
+    generate_grease,
+    generate_grease_extension,
+)
 from crypto.mls.tree_nodes import (
     Capabilities,
     KeyPackageSource,
@@ -16,6 +24,7 @@ from crypto.mls.tree_nodes import (
     LeafNode,
     Lifetime,
     ProtocolVersion,
+    UpdateSource,
     Version,
     sign_leaf_node,
 )
@@ -34,7 +43,7 @@ class KeyPackage:
     cipher_suite: Uint16
     init_key: bytes
     leaf_node: LeafNode
-    extensions: tuple[Extension, ...]
+    extensions: Extensions
     signature: bytes
 
 
@@ -68,7 +77,10 @@ OUR_CAPABILITIES = Capabilities(
     proposals=(),
     credentials=(CredentialType.BASIC,),
 )
-"""What this implementation can do, and all of it (§13.4). Default types are not listed (§7.2)."""
+"""What this implementation can do, and all of it (§13.4). Default types are not listed (§7.2; rule L19).
+
+What we send lists one value for GREASE besides, and what the application supports.
+"""
 
 
 def generate_key_package(
@@ -78,26 +90,59 @@ def generate_key_package(
     *,
     lifetime: Lifetime,
     last_resort: bool = False,
+    supported_extensions: tuple[int, ...] = (),
+    leaf_extensions: tuple[Extension, ...] = (),
 ) -> KeyPackageBundle:
     """A fresh key package of ours.
 
-    KeyPackage, §10. Set `lifetime` back by an hour: others' clocks may be behind.
+    KeyPackage, §10. Set `lifetime` back by an hour: others' clocks may be behind. `supported_extensions` are the types
+    of leaf and GroupContext extensions that the application gives a meaning; `leaf_extensions` go into the leaf.
     """
     init = suite.generate_hpke_key_pair()
-    leaf, encryption_private = generate_leaf(suite, credential, signer, lifetime=lifetime)
-    extensions = (LAST_RESORT,) if last_resort else ()
+    contents = generate_leaf_contents(credential, signer, supported_extensions, leaf_extensions)
+    leaf, encryption_private = generate_leaf(suite, contents, signer, lifetime)
+    extensions = (*([LAST_RESORT] if last_resort else []), generate_grease_extension())
     unsigned = KeyPackage(ProtocolVersion.MLS10, suite.id, init.public, leaf, extensions, b"")
     return KeyPackageBundle(sign_key_package(suite, signer, unsigned), init.private, encryption_private)
 
 
+def generate_leaf_contents(
+    credential: AnyCredential,
+    signer: SignatureKeyPair,
+    supported_extensions: tuple[int, ...],
+    leaf_extensions: tuple[Extension, ...],
+) -> LeafNode:
+    """What a leaf of ours says, without encryption key and signature (§7.2).
+
+    One value for GREASE stands in all lists (§13.5): with more, no two members' capabilities would be alike.
+    """
+    grease = generate_grease()
+    capabilities = Capabilities(
+        OUR_CAPABILITIES.versions,
+        (*OUR_CAPABILITIES.cipher_suites, grease),
+        (*OUR_CAPABILITIES.extensions, *supported_extensions, grease),
+        (*OUR_CAPABILITIES.proposals, grease),
+        (*OUR_CAPABILITIES.credentials, grease),
+    )
+    extensions = (*leaf_extensions, Extension(grease, b""))
+    return LeafNode(b"", signer.public, credential, capabilities, UpdateSource(), extensions, b"")
+
+
 def generate_leaf(
-    suite: CipherSuite, credential: AnyCredential, signer: SignatureKeyPair, *, lifetime: Lifetime
+    suite: CipherSuite, contents: LeafNode, signer: SignatureKeyPair, lifetime: Lifetime
 ) -> tuple[LeafNode, Secret]:
-    """A fresh leaf of ours for a key package, and its private encryption key (§7.2)."""
+    """A leaf of ours with a fresh encryption key for a key package, and its private key (§7.2)."""
     pair = suite.generate_hpke_key_pair()
-    source = KeyPackageSource(lifetime)
-    unsigned = LeafNode(pair.public, signer.public, credential, OUR_CAPABILITIES, source, (), b"")
+    unsigned = replace(contents, encryption_key=pair.public, source=KeyPackageSource(lifetime))
     return sign_leaf_node(suite, signer, unsigned, b"", LeafIndex(0)), pair.private
+
+
+def with_leaf_extensions(leaf: LeafNode, extensions: tuple[Extension, ...] | None) -> LeafNode:
+    """Our leaf with other extensions, if some are given, still unsigned; what stands there for GREASE stays."""
+    if extensions is None:
+        return leaf
+    grease = [extension for extension in leaf.extensions if extension.extension_type in GREASE]
+    return replace(leaf, extensions=(*extensions, *grease))
 
 
 def sign_key_package(suite: CipherSuite, signer: SignatureKeyPair, unsigned: KeyPackage) -> KeyPackage:

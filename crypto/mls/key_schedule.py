@@ -27,7 +27,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from crypto.errors import UsageError
-from crypto.mls.extensions import Extension
+from crypto.kem import HPKEKeyPair
+from crypto.mls.extensions import Extensions
 from crypto.mls.tree_nodes import Version
 from crypto.secret import Secret
 from crypto.suites import AEAD_NONCE_SIZE, CipherSuite
@@ -35,6 +36,9 @@ from crypto.wire import Uint16, Uint64, encode, encode_opaque, struct
 
 if TYPE_CHECKING:  # framing builds on this module
     from crypto.mls.framing import AuthenticatedContent
+
+
+_EXTERNAL_INIT = b"MLS 1.0 external init secret"
 
 
 @struct
@@ -47,7 +51,7 @@ class GroupContext:
     epoch: Uint64
     tree_hash: bytes
     confirmed_transcript_hash: bytes
-    extensions: tuple[Extension, ...]
+    extensions: Extensions
 
 
 @struct
@@ -141,6 +145,25 @@ def welcome_key_nonce(suite: CipherSuite, joiner_secret: Secret, psk_secret: Sec
     secret = welcome_secret(suite, joiner_secret, psk_secret)
     key = suite.expand_with_label(secret, "key", b"", suite.aead_key_size)
     return key, suite.expand_with_label(secret, "nonce", b"", AEAD_NONCE_SIZE).reveal()
+
+
+def external_key_pair(suite: CipherSuite, external_secret: Secret) -> HPKEKeyPair:
+    """The key pair that all members hold, for clients that join by themselves.
+
+    external_priv and external_pub, §8.
+    """
+    return suite.derive_key_pair(external_secret)
+
+
+def send_external_init(suite: CipherSuite, external_pub: bytes) -> tuple[bytes, Secret]:
+    """Start an epoch from outside: kem_output and init_secret, §8.3. Raises `DecodeError` for a bad key."""
+    return suite.hpke.send_export(external_pub, b"", _EXTERNAL_INIT, suite.hash_size)
+
+
+def receive_external_init(suite: CipherSuite, external_secret: Secret, kem_output: bytes) -> Secret:
+    """The init_secret that a joiner has sent, §8.3. Raises `DecodeError` for bytes that are no KEM output."""
+    private = external_key_pair(suite, external_secret).private
+    return suite.hpke.receive_export(private, b"", kem_output, _EXTERNAL_INIT, suite.hash_size)
 
 
 def export(suite: CipherSuite, exporter_secret: Secret, label: str, context: bytes, length: int) -> Secret:

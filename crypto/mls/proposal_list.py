@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from crypto.errors import RuleViolation, Unsupported
-from crypto.mls.extensions import Extension, ExtensionType, ExternalSender, find_extension
+from crypto.errors import RuleViolation
+from crypto.mls.extensions import Extension, external_senders
+from crypto.mls.framing import ExternalSenderIndex, Outsider
 from crypto.mls.key_package import KeyPackage
 from crypto.mls.proposals import (
     Add,
@@ -36,7 +37,6 @@ from crypto.mls.rules import proposal_list as rules
 from crypto.mls.state import GroupState, PSKLookup
 from crypto.mls.tree_nodes import LeafIndex, LeafNode, UpdateSource, verify_leaf_node
 from crypto.mls.verified_key_package import VerifiedKeyPackage, check_key_package, lifetime_of_leaf
-from crypto.wire import decode_as
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,23 +51,27 @@ class Changes:
     updated: Mapping[LeafIndex, LeafNode]
     removed: frozenset[LeafIndex]
     psk_ids: tuple[PreSharedKeyID, ...]
+    reinit: ReInit | None
     extensions_replaced: bool
     path_required: bool
 
 
 def check_proposal(
-    state: GroupState, proposal: AnyProposal, sender: LeafIndex, reference: bytes | None, now: int
+    state: GroupState, proposal: AnyProposal, sender: LeafIndex | Outsider, reference: bytes | None, now: int
 ) -> CheckedProposal:
     """Judge a received proposal by itself (§12.1): what depends on the rest of a commit is judged there.
 
     The signature of its message has been verified. Raises `InvalidMessage`, or `Unsupported`.
     """
+    if isinstance(sender, ExternalSenderIndex):
+        rules.f15_external_sender_may_propose(proposal)
     match proposal:
         case Add():
             verified = check_key_package(proposal.key_package, state.config)
             key_package_rules.k1_suite(state.suite, proposal.key_package)
             leaf_rules.l10_lifetime_of_received_leaf(lifetime_of_leaf(verified.leaf), state.config, now)
         case Update():
+            assert isinstance(sender, int), "rules F13 and F15 keep others out"
             _check_update(state, proposal.leaf_node, sender)
         case Remove():
             rules.p3_removes_member(state.tree, proposal)
@@ -79,7 +83,7 @@ def check_proposal(
         case ExternalInit():
             rules.p7_external_init()
         case ReInit():
-            raise Unsupported("this version does not reinitialise groups")
+            check_group_context_extensions(proposal.extensions)
         case _:
             assert_never(proposal)
     return CheckedProposal(proposal, sender, reference)
@@ -104,9 +108,7 @@ def check_group_context_extensions(extensions: tuple[Extension, ...]) -> None:
     leaf_rules.l17_group_context_extensions(extensions)
     leaf_rules.l18_extension_types_unique(extensions)
     leaf_rules.required_capabilities(extensions)
-    external_senders = find_extension(extensions, ExtensionType.EXTERNAL_SENDERS)
-    if external_senders is not None:
-        decode_as(tuple[ExternalSender, ...], external_senders)
+    external_senders(extensions)
 
 
 def resolve(
@@ -138,19 +140,22 @@ def apply_proposals(state: GroupState, committer: LeafIndex, proposals: Sequence
     key_packages: list[KeyPackage] = []
     psk_ids: list[PreSharedKeyID] = []
     extensions_replaced = False
+    reinit: ReInit | None = None
     for checked in proposals:
         match checked.proposal:
             case GroupContextExtensions(extensions=extensions):
                 extensions_replaced = True
             case Update(leaf_node=leaf):
-                updated[checked.sender] = leaf
+                updated[checked.member] = leaf
             case Remove(removed=leaf_index):
                 removed.append(LeafIndex(leaf_index))
             case Add(key_package=key_package):
                 key_packages.append(key_package)
             case PreSharedKey(psk=psk_id):
                 psk_ids.append(psk_id)
-            case ReInit() | ExternalInit():  # pragma: no cover  # check_proposal refuses these
+            case ReInit():
+                reinit = checked.proposal
+            case ExternalInit():  # pragma: no cover  # check_proposal refuses it
                 raise AssertionError("a proposal that was not checked")
             case _:
                 assert_never(checked.proposal)
@@ -170,6 +175,7 @@ def apply_proposals(state: GroupState, committer: LeafIndex, proposals: Sequence
         updated=updated,
         removed=frozenset(removed),
         psk_ids=tuple(psk_ids),
+        reinit=reinit,
         extensions_replaced=extensions_replaced,
         path_required=not proposals or extensions_replaced or bool(updated) or bool(removed),
     )
@@ -203,10 +209,10 @@ def choose_proposals(state: GroupState, own: Sequence[CheckedProposal], find_psk
     """What we commit: proposals of this epoch, then our `own`.
 
     §12.4: all that are valid together. Of those that clash, a Remove goes before an Update, a later Update before an
-    earlier one, our own before others', and else the one that came first. Raises `RuleViolation` if `own` is invalid
-    by itself.
+    earlier one, our own before others', and else the one that came first; a ReInit waits until there is nothing else.
+    Raises `RuleViolation` if `own` is invalid by itself.
     """
-    candidates = _preferred(state, own, find_psk, now)
+    candidates = _reinit_last(_preferred(state, own, find_psk, now))
     try:
         return _judge(state, [*candidates, *own])
     except RuleViolation:
@@ -214,11 +220,16 @@ def choose_proposals(state: GroupState, own: Sequence[CheckedProposal], find_psk
         return _judge(state, [*_valid_part(state, [], candidates, own), *own])
 
 
+def _reinit_last(candidates: list[CheckedProposal]) -> list[CheckedProposal]:
+    """All but the ReInits, which wait until there is nothing else (§12.2)."""
+    return [checked for checked in candidates if not isinstance(checked.proposal, ReInit)] or candidates
+
+
 def _preferred(
     state: GroupState, own: Sequence[CheckedProposal], find_psk: PSKLookup, now: int
 ) -> list[CheckedProposal]:
     """The proposals of this epoch that we may commit, one for each leaf that they change (§12.2)."""
-    latest_update = {c.sender: c for c in state.proposals.values() if isinstance(c.proposal, Update)}
+    latest_update = {c.member: c for c in state.proposals.values() if isinstance(c.proposal, Update)}
     settled = {c.proposal.removed for c in own if isinstance(c.proposal, Remove)} | {state.own_leaf}
     others_remove = {c.proposal.removed for c in state.proposals.values() if isinstance(c.proposal, Remove)}
     preferred = []
@@ -229,8 +240,8 @@ def _preferred(
                 wanted = removed not in settled
                 settled.add(removed)
             case Update():
-                replaced = latest_update[checked.sender] is not checked
-                wanted = not replaced and checked.sender not in settled | others_remove
+                replaced = latest_update[checked.member] is not checked
+                wanted = not replaced and checked.member not in settled | others_remove
             case PreSharedKey(psk=psk_id):
                 wanted = find_psk(psk_id.psk) is not None
             case Add(key_package=key_package):

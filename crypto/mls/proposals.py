@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from crypto.mls.extensions import Extension
+from crypto.mls.extensions import Extensions
 from crypto.mls.key_package import KeyPackage
 from crypto.mls.psk import PreSharedKeyID
 from crypto.mls.tree_nodes import LeafIndex, LeafNode, UpdatePath, Version
-from crypto.wire import Select, Uint16, Uint32, variant
+from crypto.wire import Max, Select, Uint16, Uint32, variant
+
+if TYPE_CHECKING:  # framing builds on this module
+    from crypto.mls.framing import Outsider
 
 
 class ProposalType(IntEnum):
@@ -64,7 +67,7 @@ class ReInit:
     group_id: bytes
     version: Version
     cipher_suite: Uint16
-    extensions: tuple[Extension, ...]
+    extensions: Extensions
 
 
 @variant(ProposalType.EXTERNAL_INIT)
@@ -78,7 +81,7 @@ class ExternalInit:
 class GroupContextExtensions:
     """Replace the group's extensions (§12.1.7)."""
 
-    extensions: tuple[Extension, ...]
+    extensions: Extensions
 
 
 AnyProposal = Add | Update | Remove | PreSharedKey | ReInit | ExternalInit | GroupContextExtensions
@@ -110,22 +113,32 @@ ProposalOrRef = Annotated[ProposalByValue | ProposalByReference, Select(1)]
 
 CONTENT_TYPE_COMMIT = 3
 
+PROPOSALS_MAX = 1_024
+"""How many proposals one epoch may bring, and one commit cover: bounds what a member can make others keep."""
+
 
 @variant(CONTENT_TYPE_COMMIT)
 class Commit:
     """The proposals that a new epoch applies, and the committer's update path where one is needed (§12.4)."""
 
-    proposals: tuple[ProposalOrRef, ...]
+    proposals: Annotated[tuple[ProposalOrRef, ...], Max(PROPOSALS_MAX)]
     path: UpdatePath | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CheckedProposal:
-    """A proposal that is valid by itself (§12.1), from a member. Only `proposal_list` makes one.
+    """A proposal that is valid by itself (§12.1). Only `proposal_list` and `external` make one.
 
-    `reference` names the message that brought it; a proposal inside a commit has none.
+    `sender` is a member's leaf, or says in what way its sender is none. `reference` names the message that brought it;
+    a proposal inside a commit has none.
     """
 
     proposal: AnyProposal
-    sender: LeafIndex
+    sender: LeafIndex | Outsider
     reference: bytes | None
+
+    @property
+    def member(self) -> LeafIndex:
+        """The sender of an Update, which only members send."""
+        assert isinstance(self.sender, int), "rule F15 has kept others out"
+        return self.sender

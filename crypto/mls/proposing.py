@@ -6,21 +6,32 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from crypto.mls import messages
-from crypto.mls.framing import ProposalContent
+from crypto.mls.extensions import Extension
+from crypto.mls.framing import (
+    ExternalSenderIndex,
+    FramedContent,
+    NewMemberProposalSender,
+    ProposalContent,
+    WireFormat,
+    encode_message,
+)
+from crypto.mls.key_package import with_leaf_extensions
 from crypto.mls.proposal_list import check_proposal
 from crypto.mls.proposals import AnyProposal, CheckedProposal, Update
+from crypto.mls.protection import protect_public, sign_content
 from crypto.mls.psk import ExternalPSK, PreSharedKeyID, ResumptionPSK
 from crypto.mls.rules import message as message_rules
+from crypto.mls.rules import proposal_list as proposal_rules
 from crypto.mls.state import GroupState
 from crypto.mls.tree_nodes import LeafNode, UpdateSource, sign_leaf_node
-from crypto.suites import CipherSuite
+from crypto.suites import CipherSuite, SignatureKeyPair
 
 
 def propose(state: GroupState, proposal: AnyProposal, now: int) -> tuple[GroupState, bytes]:
     """Send a proposal of ours. Raises `RuleViolation` if it is invalid by itself."""
     check_proposal(state, proposal, state.own_leaf, None, now)
     signed = messages.sign(state, messages.handshake_format(state), ProposalContent(proposal), b"")
-    checked = CheckedProposal(proposal, state.own_leaf, messages.proposal_reference(state, signed))
+    checked = CheckedProposal(proposal, state.own_leaf, messages.proposal_reference(state.suite, signed))
     used, message = messages.protect(state, signed)
     return with_proposal(used, checked), message
 
@@ -32,9 +43,14 @@ def with_proposal(state: GroupState, checked: CheckedProposal) -> GroupState:
     return replace(state, proposals=MappingProxyType({**state.proposals, checked.reference: checked}))
 
 
-def propose_update(state: GroupState, now: int) -> tuple[GroupState, bytes]:
-    """Propose our own leaf with a fresh encryption key, and keep its private key until a commit covers it."""
-    old = state.leaf(state.own_leaf)
+def propose_update(
+    state: GroupState, now: int, leaf_extensions: tuple[Extension, ...] | None
+) -> tuple[GroupState, bytes]:
+    """Propose our own leaf with a fresh encryption key, and keep its private key until a commit covers it.
+
+    `leaf_extensions`, if they are given, stand in place of the old ones.
+    """
+    old = with_leaf_extensions(state.leaf(state.own_leaf), leaf_extensions)
     pair = state.suite.generate_hpke_key_pair()
     unsigned = LeafNode(
         pair.public, old.signature_key, old.credential, old.capabilities, UpdateSource(), old.extensions, b""
@@ -43,6 +59,25 @@ def propose_update(state: GroupState, now: int) -> tuple[GroupState, bytes]:
     state, message = propose(state, Update(leaf), now)
     update_keys = MappingProxyType({**state.update_keys, pair.public: pair.private})
     return replace(state, update_keys=update_keys), message
+
+
+def propose_from_outside(
+    suite: CipherSuite,
+    group_id: bytes,
+    epoch: int,
+    sender: ExternalSenderIndex | NewMemberProposalSender,
+    signer: SignatureKeyPair,
+    proposal: AnyProposal,
+) -> bytes:
+    """A proposal of somebody outside the group (§12.1.8). Only a PublicMessage can carry it.
+
+    Raises `RuleViolation` F13 or F15 for what such a sender may not propose.
+    """
+    if isinstance(sender, ExternalSenderIndex):
+        proposal_rules.f15_external_sender_may_propose(proposal)
+    framed = FramedContent(group_id, epoch, sender, b"", ProposalContent(proposal))
+    signed = sign_content(suite, signer, WireFormat.PUBLIC_MESSAGE, framed, None)
+    return encode_message(protect_public(suite, signed, None, None))
 
 
 def generate_psk_id(suite: CipherSuite, psk: ExternalPSK | ResumptionPSK) -> PreSharedKeyID:

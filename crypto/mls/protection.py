@@ -3,10 +3,10 @@
 Owns what makes and checks the structs of `framing`. Does not own the keys (`key_schedule`, `secret_tree`) nor what a
 message means.
 
-A received message passes three gates: the caller checks group and epoch; `unprotect_*` gives an `AuthenticatedContent`
-from someone who holds the group's keys; `verify_signature`, under the key of the sender that it names, proves who. Only
-after the third does the caller adopt the secret tree that `unprotect_private` returned, so that a forgery by an
-outsider or by a member uses up no key.
+A received message passes three gates: the caller checks group and epoch; `unprotect_public` or `open_private` gives an
+`AuthenticatedContent` from someone who holds the group's keys; `verify_signature`, under the key of the sender that it
+names, proves who. Only after the third does the caller adopt the secret tree that `open_private` returned, so that a
+forgery by an outsider or by a member uses up no key.
 
 `group_context` is the encoded GroupContext of the message's epoch.
 """
@@ -191,13 +191,6 @@ def seal_private(
     return secret_tree, PrivateMessage(
         framed.group_id, framed.epoch, kind_of_content, framed.authenticated_data, sealed_sender, ciphertext
     )
-
-
-def unprotect_private(
-    suite: CipherSuite, message: PrivateMessage, secret_tree: SecretTree, sender_data_secret: Secret
-) -> tuple[SecretTree, AuthenticatedContent]:
-    """Decrypt a PrivateMessage (§6.3): `open_sender_data`, then `open_private`, which say what is raised."""
-    return open_private(suite, message, open_sender_data(suite, message, sender_data_secret), secret_tree)
 
 
 def open_sender_data(suite: CipherSuite, message: PrivateMessage, sender_data_secret: Secret) -> SenderData:

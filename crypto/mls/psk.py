@@ -6,6 +6,7 @@ Does not own the keys themselves: the caller finds each by its id.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Annotated
 
@@ -81,3 +82,29 @@ def psk_secret(suite: CipherSuite, psks: Sequence[tuple[PreSharedKeyID, Secret]]
         psk_input = suite.expand_with_label(extracted, "derived psk", label, suite.hash_size)
         chained = suite.extract(psk_input, chained)
     return chained
+
+
+@dataclass(frozen=True, slots=True)
+class KeptPSKs:
+    """The resumption PSKs of the last epochs of any number of groups (§8.6), `bound` of them (rule S3).
+
+    A value like a group: store it with the state after which it was made. `find` is a lookup for `Group` and `join`.
+    """
+
+    bound: int
+    kept: tuple[tuple[bytes, int, Secret], ...] = ()
+    """Group id, epoch and key, the latest last."""
+
+    def remember(self, group_id: bytes, epoch: int, psk: Secret) -> KeptPSKs:
+        """The same with one more; the oldest beyond the bound is gone."""
+        others = tuple(item for item in self.kept if item[:2] != (group_id, epoch))
+        all_kept = (*others, (group_id, epoch, psk))
+        return KeptPSKs(self.bound, all_kept[max(0, len(all_kept) - self.bound) :])
+
+    def find(self, psk: ExternalPSK | ResumptionPSK) -> Secret | None:
+        """The key of a name, if it is kept."""
+        if isinstance(psk, ResumptionPSK):
+            for group_id, epoch, secret in self.kept:
+                if (group_id, epoch) == (psk.psk_group_id, psk.psk_epoch):
+                    return secret
+        return None

@@ -23,9 +23,10 @@ from crypto.mls import parent_hashes, tree_hashes, tree_math
 from crypto.mls.tree_hashes import AnyNode
 from crypto.mls.tree_nodes import LeafIndex, LeafNode, NodeIndex, ParentNode
 from crypto.suites import CipherSuite
+from crypto.wire import ITEMS_MAX
 
-LEAF_COUNT_MAX = 2**24
-"""Leaves of the largest tree: far from where 32-bit index arithmetic could wrap."""
+LEAF_COUNT_MAX = ITEMS_MAX
+"""Leaves of the largest tree: what a vector can list (rule C10), far from where 32-bit arithmetic could wrap (C9)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +222,19 @@ class RatchetTree:
             raise RuleViolation("T11", "a group needs a member")
         return self._with_nodes(nodes, touched.union(placed)), placed
 
+    def with_room(self) -> tuple[RatchetTree, LeafIndex]:
+        """The tree with a place for one more member: the leftmost blank leaf, if need be of a tree twice as wide.
+
+        For an external commit, whose path fills the place (§12.4.2). Raises `RuleViolation` T11 (too many).
+        """
+        taken = bytearray(map(bool, self._nodes[::2]))
+        place = taken.find(0)
+        if place >= 0:
+            return self, LeafIndex(place)
+        _check_room(len(taken))
+        nodes = [*self._nodes, *[None] * (len(self._nodes) + 1)]
+        return self._with_nodes(nodes, set()), LeafIndex(len(taken))
+
     def with_path(self, index: LeafIndex, leaf: LeafNode, parents: Mapping[NodeIndex, ParentNode]) -> RatchetTree:
         """Merge an update path: the sender's new leaf, its direct path blank but for `parents` (§7.5).
 
@@ -321,8 +335,7 @@ def _place(nodes: list[AnyNode | None], adds: Sequence[LeafNode]) -> tuple[LeafI
         place = taken.find(0, place)
         if place < 0:
             place = len(taken)
-            if place == LEAF_COUNT_MAX:
-                raise RuleViolation("T11", f"a group of more than {LEAF_COUNT_MAX} members")
+            _check_room(place)
             nodes += [None] * (len(nodes) + 1)  # a blank root, and right of it a blank subtree
             taken += bytes(place)
         nodes[2 * place] = leaf
@@ -330,6 +343,12 @@ def _place(nodes: list[AnyNode | None], adds: Sequence[LeafNode]) -> tuple[LeafI
         placed.append(LeafIndex(place))
     _note_unmerged(nodes, placed)
     return tuple(placed)
+
+
+def _check_room(leaf_count: int) -> None:
+    """Raise `RuleViolation` T11 if the tree cannot be twice as wide."""
+    if leaf_count == LEAF_COUNT_MAX:
+        raise RuleViolation("T11", f"a group of more than {LEAF_COUNT_MAX} members")
 
 
 def _note_unmerged(nodes: list[AnyNode | None], placed: Iterable[LeafIndex]) -> None:

@@ -13,6 +13,8 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from crypto.mls.credentials import AnyCredential, credential_type
+from crypto.mls.extensions import Extension
+from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.tree_nodes import Capabilities, LeafIndex, LeafNode
 
 T = TypeVar("T")
@@ -25,11 +27,19 @@ class Member:
     leaf_index: LeafIndex
     credential: AnyCredential
     signature_key: bytes
+    extensions: tuple[Extension, ...]
+    """What its leaf carries, such as a role; types that nobody knows among them (§13.5)."""
 
 
 def member_of(leaf_index: LeafIndex, leaf: LeafNode) -> Member:
     """The member at a leaf."""
-    return Member(leaf_index, leaf.credential, leaf.signature_key)
+    return Member(leaf_index, leaf.credential, leaf.signature_key, leaf.extensions)
+
+
+def member_at(tree: RatchetTree, leaf_index: LeafIndex) -> Member | None:
+    """Who sits at a leaf; None where it is blank."""
+    leaf = tree.leaf(leaf_index)
+    return None if leaf is None else member_of(leaf_index, leaf)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ as many as the tree is high:
 `ratchets/N`        the two ratchets of leaf N, once it has been used
 `proposal/N`        the proposal that came as number N of this epoch
 `update/N`          the private key of our Update number N of this epoch
+`former/E`          what is left of former epoch E; `former/E/secret/N` and `former/E/ratchets/N` are its message keys
 ==================  =================================================================
 
 Rows hold secrets: the store encrypts them and keeps them whole, nobody else sees them. The signature key is not among
@@ -20,26 +21,31 @@ tree is not the one that the GroupContext names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from types import MappingProxyType
 from typing import TypeVar
 
 from crypto.errors import DecodeError, RuleViolation, UsageError
 from crypto.mls.config import DEFAULT_CONFIG, GroupConfig
+from crypto.mls.credentials import Credential
+from crypto.mls.extensions import Extension
+from crypto.mls.former_epochs import FormerEpoch
+from crypto.mls.framing import AnySender, MemberSender, Outsider, Sender
 from crypto.mls.group import Group
 from crypto.mls.key_package import KeyPackage, KeyPackageBundle
 from crypto.mls.key_schedule import GroupContext, KeptSecrets
-from crypto.mls.proposals import CheckedProposal, Proposal
+from crypto.mls.proposals import CheckedProposal, Proposal, ReInit
 from crypto.mls.ratchet_tree import RatchetTree
-from crypto.mls.roster import roster_of
+from crypto.mls.roster import Member, roster_of
+from crypto.mls.rules.commit import EPOCH_MAX
 from crypto.mls.secret_tree import SecretTree
 from crypto.mls.state import GroupState
 from crypto.mls.tree_hashes import AnyNode
 from crypto.mls.tree_math import node_of
 from crypto.mls.tree_nodes import LeafIndex, Node, NodeIndex
 from crypto.secret import Secret
-from crypto.suites import SUITES, SignatureKeyPair
+from crypto.suites import SUITES, CipherSuite, SignatureKeyPair
 from crypto.wire import Uint32, decode, decode_as, encode, encode_as, struct
 
 VERSION = b"\x01"
@@ -57,6 +63,7 @@ class GroupRow:
     interim_transcript_hash: bytes
     confirmation_tag: bytes
     secrets: KeptSecrets
+    reinit: ReInit | None
 
 
 @struct
@@ -64,7 +71,7 @@ class ProposalRow:
     """A proposal of this epoch, which was checked when it came."""
 
     proposal: Proposal
-    sender: Uint32
+    sender: Sender
     reference: bytes
 
 
@@ -74,6 +81,33 @@ class UpdateRow:
 
     public_key: bytes
     private_key: Secret
+
+
+@struct
+class MemberRow:
+    """A member of a former epoch."""
+
+    credential: Credential
+    signature_key: bytes
+    extensions: tuple[Extension, ...]
+
+
+@struct
+class ReplacedRow:
+    """Who sat at a leaf in a former epoch."""
+
+    leaf_index: Uint32
+    member: MemberRow | None
+
+
+@struct
+class FormerRow:
+    """What is left of a former epoch, but its message keys. `leaf_count` is the width of its tree."""
+
+    encoded_context: bytes
+    sender_data_secret: Secret
+    leaf_count: Uint32
+    replaced: tuple[ReplacedRow, ...]
 
 
 @struct
@@ -92,6 +126,8 @@ def rows(group: Group) -> dict[str, bytes]:
     made |= {f"node/{index}": _node_row(node) for index, node in enumerate(state.tree.export()) if node is not None}
     made |= _key_rows(state)
     made |= _secret_tree_rows(state.secret_tree)
+    for former in state.former:
+        made |= _former_rows(former)
     return made | _proposal_rows(state)
 
 
@@ -120,6 +156,7 @@ def difference(before: Group | None, after: Group) -> dict[str, bytes | None]:
         changed |= dict.fromkeys(f"proposal/{number}" for number in range(len(old.proposals)))
         changed |= dict.fromkeys(f"update/{number}" for number in range(len(old.update_keys)))
         changed |= _proposal_rows(new)
+    changed |= _former_difference(old.former, new.former)
     if old.private_keys is not new.private_keys:
         changed |= _changed(_key_rows(old), _key_rows(new))
     return changed
@@ -150,6 +187,7 @@ def load(stored: Rows, signer: SignatureKeyPair, config: GroupConfig = DEFAULT_C
         raise DecodeError("a private key of the wrong size")
     proposals = [_read(ProposalRow, VERSION + row) for _, row in _numbered(unread, "proposal")]
     updates = [_read(UpdateRow, VERSION + row) for _, row in _numbered(unread, "update")]
+    former = _load_former(unread, suite)
     secret_tree_rows = {name: _unversioned(row) for name, row in unread.items()}
     return Group(
         GroupState(
@@ -168,11 +206,13 @@ def load(stored: Rows, signer: SignatureKeyPair, config: GroupConfig = DEFAULT_C
             roster=roster_of([member for _, member in tree.occupied()]),
             proposals=MappingProxyType(
                 {
-                    row.reference: CheckedProposal(row.proposal, LeafIndex(row.sender), row.reference)
+                    row.reference: CheckedProposal(row.proposal, _proposer(row.sender), row.reference)
                     for row in proposals
                 }
             ),
             update_keys=MappingProxyType({row.public_key: row.private_key for row in updates}),
+            former=former,
+            reinit=group_row.reinit,
         )
     )
 
@@ -192,7 +232,14 @@ def decode_bundle(stored: bytes) -> KeyPackageBundle:
 
 def _group_row(state: GroupState) -> bytes:
     return VERSION + encode(
-        GroupRow(state.own_leaf, state.context, state.interim_transcript_hash, state.confirmation_tag, state.secrets)
+        GroupRow(
+            state.own_leaf,
+            state.context,
+            state.interim_transcript_hash,
+            state.confirmation_tag,
+            state.secrets,
+            state.reinit,
+        )
     )
 
 
@@ -212,10 +259,84 @@ def _proposal_rows(state: GroupState, first_proposal: int = 0, first_update: int
     """The rows of the proposals of this epoch and of our Updates, from given numbers on."""
     made = {}
     for number, (reference, checked) in islice(enumerate(state.proposals.items()), first_proposal, None):
-        made[f"proposal/{number}"] = VERSION + encode(ProposalRow(checked.proposal, checked.sender, reference))
+        made[f"proposal/{number}"] = VERSION + encode(ProposalRow(checked.proposal, _sender(checked), reference))
     for number, (public_key, private_key) in islice(enumerate(state.update_keys.items()), first_update, None):
         made[f"update/{number}"] = VERSION + encode(UpdateRow(public_key, private_key))
     return made
+
+
+def _sender(checked: CheckedProposal) -> AnySender:
+    return MemberSender(checked.sender) if isinstance(checked.sender, int) else checked.sender
+
+
+def _proposer(sender: AnySender) -> LeafIndex | Outsider:
+    return LeafIndex(sender.leaf_index) if isinstance(sender, MemberSender) else sender
+
+
+def _former_row(former: FormerEpoch) -> bytes:
+    replaced = [
+        ReplacedRow(leaf_index, None if who is None else MemberRow(who.credential, who.signature_key, who.extensions))
+        for leaf_index, who in former.replaced.items()
+    ]
+    leaf_count = former.secret_tree.leaf_count
+    return VERSION + encode(FormerRow(former.encoded_context, former.sender_data_secret, leaf_count, tuple(replaced)))
+
+
+def _former_rows(former: FormerEpoch) -> dict[str, bytes]:
+    name = f"former/{former.epoch}"
+    keys = _secret_tree_rows(former.secret_tree)
+    return {name: _former_row(former)} | {f"{name}/{below}": row for below, row in keys.items()}
+
+
+def _former_difference(before: Sequence[FormerEpoch], after: Sequence[FormerEpoch]) -> dict[str, bytes | None]:
+    """What changes of the former epochs: the latest comes, the oldest goes, and a late message takes a key."""
+    known = {former.epoch: former for former in before}
+    changed: dict[str, bytes | None] = {}
+    for former in after:
+        old = known.pop(former.epoch, None)
+        if old is None:
+            changed |= _former_rows(former)
+            continue
+        name = f"former/{former.epoch}"
+        if old.replaced is not former.replaced:
+            changed[name] = _former_row(former)
+        for below, row in former.secret_tree.changed_rows(old.secret_tree).items():
+            changed[f"{name}/{below}"] = None if row is None else VERSION + row
+    for gone in known.values():
+        changed |= dict.fromkeys(_former_rows(gone))
+    return changed
+
+
+def _load_former(unread: dict[str, bytes], suite: CipherSuite) -> tuple[FormerEpoch, ...]:
+    """Take out the former epochs, the latest last."""
+    keys = {name: unread.pop(name) for name in list(unread) if name.startswith("former/") and name.count("/") > 1}
+    found = []
+    for epoch, encoded in _numbered(unread, "former", EPOCH_MAX):
+        row = decode(FormerRow, encoded)
+        if row.leaf_count.bit_count() != 1:
+            raise DecodeError("a former epoch whose tree is of no possible width")
+        prefix = f"former/{epoch}/"
+        own = {name.removeprefix(prefix): keys.pop(name) for name in list(keys) if name.startswith(prefix)}
+        tree_rows = {name: _unversioned(row) for name, row in own.items()}
+        replaced = {LeafIndex(each.leaf_index): _member(each) for each in row.replaced}
+        found.append(
+            FormerEpoch(
+                epoch,
+                row.encoded_context,
+                row.sender_data_secret,
+                SecretTree.of_rows(suite, row.leaf_count, tree_rows),
+                MappingProxyType(replaced),
+            )
+        )
+    if keys:
+        raise DecodeError("message keys of a former epoch that is not there")
+    return tuple(found)
+
+
+def _member(row: ReplacedRow) -> Member | None:
+    if row.member is None:
+        return None
+    return Member(LeafIndex(row.leaf_index), row.member.credential, row.member.signature_key, row.member.extensions)
 
 
 def _changed(before: Rows, after: Rows) -> dict[str, bytes | None]:
@@ -248,12 +369,12 @@ NUMBER_MAX = 2**25
 """Above the number of any node: bounds the array that a row's name can make us allocate."""
 
 
-def _numbered(unread: dict[str, bytes], kind: str) -> list[tuple[int, bytes]]:
+def _numbered(unread: dict[str, bytes], kind: str, maximum: int = NUMBER_MAX) -> list[tuple[int, bytes]]:
     """Take out all rows of a kind, in the order of their numbers, without their version bytes."""
     found = []
     for name in [name for name in unread if name.startswith(f"{kind}/")]:
         digits = name.removeprefix(f"{kind}/")
-        if not digits.isascii() or not digits.isdecimal() or str(int(digits)) != digits or int(digits) > NUMBER_MAX:
+        if not digits.isascii() or not digits.isdecimal() or str(int(digits)) != digits or int(digits) > maximum:
             raise DecodeError(f"a row without a number: {kind}")
         found.append((int(digits), _unversioned(unread.pop(name))))
     return sorted(found)

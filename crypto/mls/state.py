@@ -11,8 +11,9 @@ from types import MappingProxyType
 
 from crypto.errors import RuleViolation
 from crypto.mls.config import GroupConfig
-from crypto.mls.key_schedule import GroupContext, KeptSecrets
-from crypto.mls.proposals import CheckedProposal
+from crypto.mls.former_epochs import FormerEpoch
+from crypto.mls.key_schedule import EpochSecrets, GroupContext, KeptSecrets, interim_transcript_hash
+from crypto.mls.proposals import CheckedProposal, ReInit
 from crypto.mls.psk import ExternalPSK, PreSharedKeyID, ResumptionPSK
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.roster import Roster
@@ -48,6 +49,10 @@ class GroupState:
     """Proposals of this epoch by their reference, in the order in which they came."""
     update_keys: Mapping[bytes, Secret]
     """Private keys of our own Update proposals of this epoch, by public key."""
+    former: tuple[FormerEpoch, ...]
+    """The epochs before this one of which late messages can be opened, the latest last."""
+    reinit: ReInit | None
+    """What the commit that began this epoch reinitialises the group to: then it is at its end (rule U15)."""
 
     def leaf(self, leaf_index: LeafIndex) -> LeafNode:
         """The leaf of a member that is known to be there."""
@@ -60,9 +65,59 @@ NO_PROPOSALS: Mapping[bytes, CheckedProposal] = MappingProxyType({})
 NO_KEYS: Mapping[bytes, Secret] = MappingProxyType({})
 
 
+def state_in_epoch(
+    *,
+    suite: CipherSuite,
+    config: GroupConfig,
+    signer: SignatureKeyPair,
+    own_leaf: LeafIndex,
+    context: GroupContext,
+    encoded_context: bytes,
+    confirmation_tag: bytes,
+    secrets: EpochSecrets,
+    tree: RatchetTree,
+    roster: Roster,
+    private_keys: Mapping[NodeIndex, Secret],
+    former: tuple[FormerEpoch, ...] = (),
+    reinit: ReInit | None = None,
+) -> GroupState:
+    """The state of a member at the beginning of an epoch: nothing proposed, nothing sent (rule P10)."""
+    return GroupState(
+        suite=suite,
+        config=config,
+        signer=signer,
+        own_leaf=own_leaf,
+        context=context,
+        encoded_context=encoded_context,
+        interim_transcript_hash=interim_transcript_hash(suite, context.confirmed_transcript_hash, confirmation_tag),
+        confirmation_tag=confirmation_tag,
+        secrets=secrets.kept(),
+        secret_tree=SecretTree(suite, tree.leaf_count, secrets.encryption_secret),
+        tree=tree,
+        private_keys=private_keys,
+        roster=roster,
+        proposals=NO_PROPOSALS,
+        update_keys=NO_KEYS,
+        former=former,
+        reinit=reinit,
+    )
+
+
 def no_psks(_psk: ExternalPSK | ResumptionPSK) -> Secret | None:
     """The lookup of an application without pre-shared keys."""
     return None
+
+
+def own_psks_first(state: GroupState, find_psk: PSKLookup) -> PSKLookup:
+    """The caller's lookup, before which stands the one PSK that we know ourselves: the present epoch's (§8.6)."""
+
+    def find(psk: ExternalPSK | ResumptionPSK) -> Secret | None:
+        present = (state.context.group_id, state.context.epoch)
+        if isinstance(psk, ResumptionPSK) and (psk.psk_group_id, psk.psk_epoch) == present:
+            return state.secrets.resumption_psk
+        return find_psk(psk)
+
+    return find
 
 
 def find_psks(rule: str, ids: Sequence[PreSharedKeyID], lookup: PSKLookup) -> list[tuple[PreSharedKeyID, Secret]]:

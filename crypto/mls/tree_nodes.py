@@ -9,9 +9,20 @@ from enum import IntEnum
 from typing import Annotated, NewType
 
 from crypto.mls.credentials import Credential
-from crypto.mls.extensions import Extension
+from crypto.mls.extensions import Extensions, Types
 from crypto.suites import CipherSuite, HPKECiphertext, SignatureKeyPair
-from crypto.wire import Select, Uint, Uint16, Uint32, Uint64, encode_opaque, encode_unsigned, struct, variant
+from crypto.wire import (
+    ITEMS_MAX,
+    Max,
+    Select,
+    Uint,
+    Uint32,
+    Uint64,
+    encode_opaque,
+    encode_unsigned,
+    struct,
+    variant,
+)
 
 LeafIndex = NewType("LeafIndex", int)
 """Counts leaves from the left: 0, 1, 2, … The node index of a leaf is twice this."""
@@ -48,11 +59,11 @@ class LeafNodeSource(IntEnum):
 class Capabilities:
     """What a client supports beyond the defaults (§7.2). Values that we do not know grant nothing and harm nothing."""
 
-    versions: tuple[Uint16, ...]
-    cipher_suites: tuple[Uint16, ...]
-    extensions: tuple[Uint16, ...]
-    proposals: tuple[Uint16, ...]
-    credentials: tuple[Uint16, ...]
+    versions: Types
+    cipher_suites: Types
+    extensions: Types
+    proposals: Types
+    credentials: Types
 
 
 @struct
@@ -94,7 +105,7 @@ class LeafNode:
     credential: Credential
     capabilities: Capabilities
     source: Source
-    extensions: tuple[Extension, ...]
+    extensions: Extensions
     signature: bytes
 
 
@@ -108,7 +119,10 @@ class ParentNode:
 
 
 Node = Annotated[LeafNode | ParentNode, Select(1)]
-RatchetTreeNodes = tuple[Node | None, ...]
+NODES_MAX = 2 * ITEMS_MAX - 1
+"""The array of a tree of as many members as a vector may have items."""
+
+RatchetTreeNodes = Annotated[tuple[Node | None, ...], Max(NODES_MAX)]
 """The `ratchet_tree` extension: `optional<Node> ratchet_tree<V>` (§12.4.3.3)."""
 
 

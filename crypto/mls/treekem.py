@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from crypto.errors import DecodeError, RuleViolation, UsageError
-from crypto.hpke import HPKEKeyPair
+from crypto.kem import HPKEKeyPair
 from crypto.mls import parent_hashes, tree_math
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.tree_nodes import (
@@ -140,6 +140,11 @@ def merge_path(suite: CipherSuite, tree: RatchetTree, sender: LeafIndex, path: U
     """
     if tree.leaf(sender) is None:
         raise RuleViolation("F4", f"leaf {sender} is not a member")
+    return place_path(suite, tree, sender, path)
+
+
+def place_path(suite: CipherSuite, tree: RatchetTree, sender: LeafIndex, path: UpdatePath) -> RatchetTree:
+    """`merge_path` of a sender that joins by this very path: its place in the tree may be blank (§12.4.3.2)."""
     filtered = _path_nodes(tree, sender, path)
     keys_in_use = tree.encryption_keys()
     new_keys = {path.leaf_node.encryption_key, *[node.encryption_key for node in path.nodes]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crypto.mls.extensions import Extension
+from crypto.mls.extensions import Extensions
 from crypto.mls.key_schedule import GroupContext
 from crypto.mls.psk import PreSharedKeyID
 from crypto.secret import Secret
@@ -18,7 +18,7 @@ class GroupInfo:
     """What a joiner must know of the group, signed by a member (§12.4.3)."""
 
     group_context: GroupContext
-    extensions: tuple[Extension, ...]
+    extensions: Extensions
     confirmation_tag: bytes
     signer: Uint32
     signature: bytes

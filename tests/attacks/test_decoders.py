@@ -24,8 +24,9 @@ from crypto.errors import CryptoError
 from crypto.identity.accounts import DeviceCertificate, DeviceChain, SigningKeyCertificate, verify_chain
 from crypto.identity.device_list import DeviceList
 from crypto.mls import snapshot
+from crypto.mls.credentials import BasicCredential
 from crypto.mls.framing import decode_message
-from crypto.mls.group import join
+from crypto.mls.group import GroupConfig, external_join, join, verify_group_info
 from crypto.mls.tree_nodes import RatchetTreeNodes
 from crypto.mls.verified_key_package import verify_key_package
 from crypto.secret import Secret
@@ -80,6 +81,10 @@ def decoders() -> dict[str, Decoder]:
     client_frames = msgspec.msgpack.encode([frames.Send(bytes(16), chat, application)])
     server_frames = msgspec.msgpack.encode([log[1]])
     json_account = msgspec.json.encode(account)
+    open_group = snapshot.load(rows, bob.identity.device_key, GroupConfig(accept_external_commits=True))
+    joining = external_join(
+        verify_group_info(group.group_info(), now=NOW), BasicCredential(b"joiner"), group.suite.signature.generate()
+    )
     known = [
         Decoder("MLSMessage, private", decode_message, application),
         Decoder("MLSMessage, commit", decode_message, commit_message),
@@ -102,6 +107,8 @@ def decoders() -> dict[str, Decoder]:
         ),
         Decoder("verify_key_package", lambda data: verify_key_package(data, NOW), package),
         Decoder("join", lambda data: join(data, bundles, bob.identity.device_key, now=NOW), welcome),
+        Decoder("verify_group_info", lambda data: verify_group_info(data, now=NOW), group.group_info()),
+        Decoder("Group.receive, external commit", lambda data: open_group.receive(data, NOW), joining.message),
         Decoder("Group.receive, message", lambda data: group.receive(data, NOW), application),
         Decoder("Group.receive, commit", lambda data: group.receive(data, NOW), commit_message),
         *(Decoder(f"snapshot row {name}", load_with(name), row) for name, row in rows.items()),

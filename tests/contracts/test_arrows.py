@@ -22,9 +22,10 @@ ROOMS = {
     "crypto.errors": (),
     "crypto.secret": (),
     "crypto.wire": ("crypto.errors", "crypto.secret"),
-    "crypto.hpke": ("crypto.errors", "crypto.secret", "crypto.wire"),
-    "crypto.suites": ("crypto.errors", "crypto.hpke", "crypto.secret", "crypto.wire"),
-    "crypto.mls": ("crypto.errors", "crypto.hpke", "crypto.secret", "crypto.suites", "crypto.wire"),
+    "crypto.kem": ("crypto.secret",),
+    "crypto.hpke": ("crypto.errors", "crypto.kem", "crypto.secret"),
+    "crypto.suites": ("crypto.errors", "crypto.hpke", "crypto.kem", "crypto.secret", "crypto.wire"),
+    "crypto.mls": ("crypto.errors", "crypto.kem", "crypto.secret", "crypto.suites", "crypto.wire"),
     "crypto.attachments": ("crypto.errors", "crypto.secret", "crypto.wire"),
     "client_lib.content": ("client_lib.errors", "crypto"),
     "client_lib.engine": (

@@ -24,7 +24,8 @@ SHOWN_FORMS = (CANARY.decode(), CANARY.hex(), repr(CANARY))
 REVEALS = {
     "crypto.secret": "defines it",
     "crypto.wire": "encodes secrets that travel inside encrypted structs",
-    "crypto.hpke": "calls the KEM primitives",
+    "crypto.hpke": "calls the HPKE and AEAD primitives",
+    "crypto.kem": "calls the KEM primitives",
     "crypto.suites": "calls the hash, AEAD and signature primitives",
     "crypto.attachments": "calls the AEAD of attachments",
     "crypto.identity.accounts": "derives the root key from the recovery phrase",

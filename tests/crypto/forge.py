@@ -129,7 +129,16 @@ def changed_state(group: Group, **changes: Any) -> Group:
 
 
 def capabilities(**changes: Any) -> Breach:
-    return lambda leaf: replace(leaf, capabilities=replace(leaf.capabilities, **changes))
+    """Other capabilities, and no extension in the leaf that they would have to list."""
+    return lambda leaf: replace(leaf, capabilities=replace(leaf.capabilities, **changes), extensions=())
+
+
+def capable(*extension_types: int) -> Breach:
+    """A leaf that also supports these types of extensions."""
+    return lambda leaf: replace(
+        leaf,
+        capabilities=replace(leaf.capabilities, extensions=(*leaf.capabilities.extensions, *extension_types)),
+    )
 
 
 def requiring(*extension_types: int) -> tuple[Extension, ...]:

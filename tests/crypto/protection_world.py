@@ -29,11 +29,12 @@ from crypto.mls.framing import (
 from crypto.mls.key_schedule import GroupContext
 from crypto.mls.proposals import Commit, Remove
 from crypto.mls.protection import (
+    open_private,
+    open_sender_data,
     protect_private,
     protect_public,
     sender_data_key_nonce,
     sign_content,
-    unprotect_private,
     unprotect_public,
     verify_signature,
     with_confirmation_tag,
@@ -97,7 +98,8 @@ class World:
         self, message: PrivateMessage, tree: SecretTree | None = None
     ) -> tuple[SecretTree, AuthenticatedContent]:
         """All three gates: the group's keys, then the signature of the sender."""
-        after, opened = unprotect_private(self.suite, message, tree or self.tree, self.sender_data_secret)
+        sender_data = open_sender_data(self.suite, message, self.sender_data_secret)
+        after, opened = open_private(self.suite, message, sender_data, tree or self.tree)
         verify_signature(self.suite, opened, self.signer.public, self.context)
         return after, opened
 

@@ -1,5 +1,7 @@
 """A random life of a group: whatever happens, members of one epoch agree, or a named error says why not.
 
+Members come by Welcome and by themselves, go, lose their state and come back.
+
 The delivery service keeps a log, as the server does: it takes commits and proposals of the current epoch only. Members
 read it in order, each at its own pace. Application messages take another way, where they are lost, delayed, repeated
 and reordered. After every step the touched member goes on from its stored rows.
@@ -18,7 +20,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from crypto.errors import FutureEpoch, GenerationUsed, PastEpoch, RuleViolation
 from crypto.mls.config import GroupConfig
 from crypto.mls.framing import decode_message
-from crypto.mls.group import ApplicationMessage, Group, PendingCommit, ReceivedProposal, StagedCommit
+from crypto.mls.group import (
+    ApplicationMessage,
+    Group,
+    PendingCommit,
+    ReceivedProposal,
+    StagedCommit,
+    external_join,
+    verify_group_info,
+)
 from crypto.mls.psk import ExternalPSK, ResumptionPSK
 from crypto.mls.snapshot import difference, load, rows
 from crypto.mls.welcome import Welcome
@@ -60,7 +70,8 @@ class GroupMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(self.belongs, config=GroupConfig(accept_public_handshakes=True))
+        config = GroupConfig(accept_public_handshakes=True, accept_external_commits=True, former_epochs_max=2)
+        self.world = World(self.belongs, config=config)
         self.log: list[Entry] = []
         self.epoch = 0
         self.positions: dict[str, int] = {}
@@ -68,6 +79,7 @@ class GroupMachine(RuleBasedStateMachine):
         self.authenticators: dict[int, bytes] = {}
         self.posts: dict[str, list[Post]] = {}
         self.names = 0
+        self.external_commits = 0
 
     # The world's ways
 
@@ -143,6 +155,37 @@ class GroupMachine(RuleBasedStateMachine):
             self.log.append(Entry(committer.name, pending.message, pending))
             self.epoch += 1
             self.welcome(pending)
+
+    @rule(who=st.integers(0, 99), by=st.integers(0, 99), returns=st.booleans(), psk=st.booleans())
+    def join_externally(self, who: int, by: int, returns: bool, psk: bool) -> None:
+        """Somebody joins by itself, or a member that has lost its state comes back; refused if `by` is behind."""
+        vouching = self.pick(by)
+        verified = verify_group_info(vouching.view.group_info(), now=NOW, config=vouching.config)
+        lost = self.pick(who)
+        returns = returns and len(verified.members) > 1
+        joiner = lost if returns else self.world.person(self.new_name())
+        leaves = [member.leaf_index for member in verified.members if member.credential == joiner.credential]
+        if bool(leaves) != returns or (not returns and len(verified.members) >= MEMBERS_MAX):
+            return
+        pending = external_join(
+            verified,
+            joiner.credential,
+            joiner.signer,
+            removes=leaves[0] if returns else None,
+            psks=(ExternalPSK(b"paper"),) if psk else (),
+            find_psk=find_psk,
+            config=joiner.config,
+        )
+        if verified.epoch != self.epoch:
+            return
+        self.external_commits += 1
+        self.log.append(Entry(joiner.name, pending.message))
+        self.epoch += 1
+        self.positions[joiner.name] = len(self.log)
+        self.stored.pop(joiner.name, None)
+        self.posts.pop(joiner.name, None)
+        joiner.group = None
+        self.store(joiner.name, pending.next_group)
 
     @rule(who=st.integers(0, 99), kind=st.sampled_from(["add", "remove", "update", "psk"]), which=st.integers(0, 99))
     def propose(self, who: int, kind: str, which: int) -> None:
@@ -228,7 +271,8 @@ class GroupMachine(RuleBasedStateMachine):
         if lost or someone.group is None:
             return
         epoch = someone.view.epoch
-        if post.epoch != epoch:
+        kept = {former.epoch for former in someone.view.state.former}
+        if post.epoch != epoch and post.epoch not in kept:
             with pytest.raises(PastEpoch if post.epoch < epoch else FutureEpoch):
                 someone.view.receive(post.message, NOW)
         elif post.opened:
@@ -281,7 +325,7 @@ def test_a_long_life(machine: type[GroupMachine], seed: int) -> None:
     opened = 0
     for _ in range(150):
         match draw.choice(
-            ["commit", "commit", "propose", "read", "read", "say", "say", "deliver", "deliver", "settle"]
+            ["commit", "commit", "propose", "read", "read", "say", "say", "deliver", "deliver", "settle", "join"]
         ):
             case "commit":
                 removes = [draw.randrange(100) for _ in range(draw.choice([0, 0, 1, 2]))]
@@ -297,6 +341,10 @@ def test_a_long_life(machine: type[GroupMachine], seed: int) -> None:
             case "deliver" if any(life.posts.values()):
                 life.deliver(draw.randrange(100), draw.randrange(100), draw.random() < 0.2, draw.random() < 0.2)
                 opened += 1
+            case "join":
+                if draw.random() < 0.7:
+                    life.everybody_reads()
+                life.join_externally(draw.randrange(100), draw.randrange(100), draw.random() < 0.6, draw.random() < 0.3)
             case "settle":
                 life.everybody_reads()
                 life.commit(draw.randrange(100), 0, [], True, False, True)
@@ -304,3 +352,4 @@ def test_a_long_life(machine: type[GroupMachine], seed: int) -> None:
     life.teardown()
     assert life.epoch > 10
     assert opened > 5
+    assert life.external_commits > 2

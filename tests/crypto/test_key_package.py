@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 
 import pytest
 
 from crypto.errors import DecodeError, InvalidMessage, Unsupported
 from crypto.mls.credentials import BasicCredential
-from crypto.mls.extensions import Extension
+from crypto.mls.extensions import GREASE, Extension, ExtensionType
 from crypto.mls.group import generate_key_package, verify_key_package
 from crypto.mls.key_package import OUR_CAPABILITIES
 from crypto.mls.snapshot import decode_bundle, encode_bundle
@@ -62,10 +63,16 @@ def test_no_two_are_alike() -> None:
 
 
 def test_capabilities_are_what_we_can_do() -> None:
-    """Rules K11 and L19: every suite that is listed works, and no default type is listed."""
+    """Rules K11 and L19: every suite that is listed works, and no default type is listed; the rest is GREASE."""
     assert set(OUR_CAPABILITIES.cipher_suites) == set(ALL_SUITES)
-    assert not {1, 2, 3, 4, 5} & set(OUR_CAPABILITIES.extensions)
+    assert OUR_CAPABILITIES.extensions == (ExtensionType.LAST_RESORT_KEY_PACKAGE,)
     assert OUR_CAPABILITIES.proposals == ()
+    sent = person("someone", suite(1)).offer().leaf.capabilities
+    (grease,) = set(sent.proposals)
+    assert grease in GREASE
+    for field in dataclasses.fields(OUR_CAPABILITIES):
+        extra = [] if field.name == "versions" else [grease]
+        assert [*getattr(sent, field.name)] == [*getattr(OUR_CAPABILITIES, field.name), *extra]
 
 
 def test_every_flipped_bit_is_noticed() -> None:
@@ -80,7 +87,7 @@ def test_every_flipped_bit_is_noticed() -> None:
 def test_a_suite_that_we_lack() -> None:
     someone = person("someone", suite(1))
     message = bytearray(someone.offer_bytes())
-    message[6:8] = (4).to_bytes(2, "big")
+    message[6:8] = (8).to_bytes(2, "big")
     with pytest.raises(Unsupported):
         verify_key_package(bytes(message), NOW)
 

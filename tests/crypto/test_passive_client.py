@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from crypto.mls.config import GroupConfig
+from crypto.mls.credentials import BasicCredential
 from crypto.mls.framing import MLSMessage
-from crypto.mls.group import Group, ReceivedProposal, StagedCommit, join
+from crypto.mls.group import Group, ReceivedProposal, StagedCommit, create_group, join, verify_key_package
 from crypto.mls.key_package import KeyPackage, KeyPackageBundle
 from crypto.mls.psk import ExternalPSK, ResumptionPSK
 from crypto.mls.snapshot import load, rows
 from crypto.mls.state import PSKLookup
+from crypto.mls.tree_nodes import Lifetime
 from crypto.secret import Secret
 from crypto.suites import CipherSuite, SignatureKeyPair, suite
 from crypto.wire import decode
@@ -38,6 +41,40 @@ def test_follows_commits_of_every_kind(case: Case) -> None:
 @each("mls/passive-client-random.json")
 def test_follows_a_random_history(case: Case) -> None:
     follow(case)
+
+
+@each("mls/passive-client-welcome.json")
+def test_a_published_client_joins_a_group_of_ours(case: Case) -> None:
+    """The other direction: we add the client by its published key package, and with its keys it follows us."""
+    bundle, signer = client(case)
+    belongs, founder_key = suite(case["cipher_suite"]), suite(case["cipher_suite"]).signature.generate()
+    psks = [ExternalPSK(bytes.fromhex(psk["psk_id"])) for psk in case["external_psks"]]
+    find_psk = lookup(case, {})
+    any_time = replace(CONFIG, send_tolerance_s=2**40)  # when a key package may be sent is no matter here
+    lifetime = Lifetime(NOW - 3600, NOW + 86400)
+    ours = create_group(
+        belongs, b"ours", BasicCredential(b"founder"), founder_key, lifetime=lifetime, now=NOW, config=any_time
+    )
+    offer = verify_key_package(bytes.fromhex(case["key_package"]), NOW, any_time)
+    assert offer.reference == bundle.reference
+    pending = ours.commit([offer], now=NOW, psks=psks, find_psk=find_psk)
+    assert pending.welcome is not None
+    bundles = {bundle.reference: bundle}
+    theirs = join(pending.welcome, bundles, signer, now=NOW, find_psk=find_psk, config=any_time).accept()
+    ours = pending.next_group
+    assert theirs.epoch_authenticator == ours.epoch_authenticator
+    for _ in range(2):
+        ours, theirs = enter_next(ours, theirs)
+        theirs, ours = enter_next(theirs, ours)
+
+
+def enter_next(committer: Group, other: Group) -> tuple[Group, Group]:
+    pending = committer.commit(now=NOW)
+    staged = other.receive(pending.message, NOW)
+    assert isinstance(staged, StagedCommit)
+    after = staged.merge()
+    assert after.epoch_authenticator == pending.next_group.epoch_authenticator
+    return pending.next_group, after
 
 
 def follow(case: Case) -> None:

@@ -137,7 +137,7 @@ def test_published_application_data_cannot_be_public() -> None:
             with pytest.raises(RuleViolation, match="F5"):
                 world.public(contents["application"])
             tried += 1
-    assert tried == 5
+    assert tried == 7
 
 
 @pytest.fixture(params=SUITES.values(), ids=[str(suite_id) for suite_id in SUITES])

@@ -36,7 +36,6 @@ from crypto.mls.protection import (
     protect_private,
     protect_public,
     sender_data_key_nonce,
-    unprotect_private,
     with_confirmation_tag,
 )
 from crypto.mls.secret_tree import SKIP_MAX, RatchetKind, SecretTree
@@ -224,7 +223,8 @@ def test_r5_forgeries_use_up_no_key(world: World) -> None:
     world.refuses(outsider.sealed_by_hand(world.plaintext(APPLICATION)), AuthenticationError)
     insider = replace(world, signer=world.other_signer)  # knows every key of the group but the signature key
     forged = insider.sealed_by_hand(insider.plaintext(APPLICATION))
-    unprotect_private(world.suite, forged, world.tree, world.sender_data_secret)  # opens; the signature is what fails
+    sender_data = open_sender_data(world.suite, forged, world.sender_data_secret)
+    open_private(world.suite, forged, sender_data, world.tree)  # opens; the signature is what fails
     world.refuses(forged, AuthenticationError)
     world.refuses(insider.private(APPLICATION)[1], AuthenticationError)
 

@@ -10,7 +10,7 @@ import pytest
 from crypto.errors import (
     AuthenticationError,
 )
-from crypto.hpke import HPKEKeyPair
+from crypto.kem import HPKEKeyPair
 from crypto.mls import commit as commit_module
 from crypto.mls import treekem
 from crypto.mls.group import StagedCommit

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from crypto import kem
 from crypto.errors import AuthenticationError, DecodeError, RuleViolation
 from crypto.mls.config import DEFAULT_CONFIG, GroupConfig
 from crypto.mls.credentials import X509Credential
@@ -305,7 +306,7 @@ def test_l18_two_extensions_of_a_type_in_a_group_context() -> None:
         receiver.receive(pending.message, NOW)
 
 
-LOW_ORDER = sorted(rules._LOW_ORDER_POINTS)
+LOW_ORDER = sorted(kem._LOW_ORDER_25519)
 
 
 @pytest.mark.parametrize("point", LOW_ORDER, ids=lambda point: point.hex()[:8])

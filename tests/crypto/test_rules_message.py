@@ -12,15 +12,12 @@ from crypto.errors import (
     AuthenticationError,
     FutureEpoch,
     PastEpoch,
-    Unsupported,
 )
 from crypto.mls import messages, protection
 from crypto.mls import rules as rules_package
 from crypto.mls.config import GroupConfig
 from crypto.mls.framing import (
     ApplicationContent,
-    ExternalSenderIndex,
-    FramedContent,
     ProposalContent,
     PublicMessage,
     WireFormat,
@@ -29,7 +26,6 @@ from crypto.mls.framing import (
 )
 from crypto.mls.group import Group
 from crypto.mls.proposals import Remove
-from crypto.mls.protection import protect_public, sign_content
 from crypto.mls.rules import commit as commit_rules
 from crypto.mls.rules import key_package as key_package_rules
 from crypto.mls.rules import leaf as leaf_rules
@@ -164,18 +160,6 @@ def test_f20_public_messages_are_refused_by_default() -> None:
     assert_refused("F20", lambda: receiver.receive(message, NOW), receiver)
     with off(message_rules.f20_public_allowed):
         receiver.receive(message, NOW)
-
-
-def test_external_senders_are_not_supported() -> None:
-    world = world_of(suite(1), 3, PUBLIC)
-    state = world["person 1"].state
-    framed = FramedContent(
-        state.context.group_id, state.context.epoch, ExternalSenderIndex(0), b"", ProposalContent(Remove(2))
-    )
-    signed = sign_content(state.suite, state.signer, WireFormat.PUBLIC_MESSAGE, framed, None)
-    message = encode_message(protect_public(state.suite, signed, None, None))
-    with pytest.raises(Unsupported):
-        world["person 0"].receive(message, NOW)
 
 
 def test_f8_a_public_message_with_a_wrong_membership_tag() -> None:

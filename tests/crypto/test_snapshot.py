@@ -193,7 +193,7 @@ def test_our_own_leaf_must_be_there() -> None:
 def test_a_suite_that_is_gone() -> None:
     world = world_of(suite(1), 2)
     group = world["person 0"]
-    strange = changed_state(group, context=replace(group.state.context, cipher_suite=4))
+    strange = changed_state(group, context=replace(group.state.context, cipher_suite=8))
     with pytest.raises(DecodeError):
         load(rows(strange), world.people["person 0"].signer)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from crypto import suites
 from crypto.errors import AuthenticationError, DecodeError, Unsupported
 from crypto.mls.secret_tree import derive_tree_secret
 from crypto.secret import Secret
@@ -90,9 +91,9 @@ def test_encrypt_with_label(case: Case) -> None:
 
 
 def test_suites_by_code_point() -> None:
-    assert list(SUITES) == [1, 2, 3, 5, 7, 0xF647]
+    assert list(SUITES) == [1, 2, 3, 4, 5, 6, 7, 0xF647]
     assert suite(0xF647) is X_WING
-    for suite_id in (0, 4, 6, 8, 0xFFFF):
+    for suite_id in (0, 8, 0xFFFF):
         with pytest.raises(Unsupported, match=f"0x{suite_id:04x}"):
             suite(suite_id)
 
@@ -202,6 +203,36 @@ def test_ed25519_refuses_keys_of_low_order() -> None:
         for signature in (bytes(64), b"\x01" + bytes(63)):
             with pytest.raises(AuthenticationError):
                 verify_ed25519(public, b"message", signature)
+
+
+def test_ed448_refuses_keys_of_low_order() -> None:
+    """The primitive takes them all: the signature of the neutral element and zero holds for any message."""
+    scheme = SUITES[4].signature
+    assert len(suites._ED448_LOW_ORDER) == 10
+    for public in suites._ED448_LOW_ORDER:
+        for signature in (bytes(114), b"\x01" + bytes(113)):
+            with pytest.raises(AuthenticationError):
+                scheme.verify(public, b"message", signature)
+
+
+def test_ed448_signs_as_published() -> None:
+    """RFC 8032 §7.4, "1 octet"."""
+    private = (
+        "c4eab05d357007c632f3dbb48489924d552b08fe0c353a0d4a1f00acda2c463afbea67c5e8d2877c5e3bc397a659949e"
+        "f8021e954e0a12274e"
+    )
+    public = (
+        "43ba28f430cdff456ae531545f7ecd0ac834a55d9358c0372bfa0c6c6798c0866aea01eb00742802b8438ea4cb82169c"
+        "235160627b4c3a9480"
+    )
+    signature = (
+        "26b8f91727bd62897af15e41eb43c377efb9c610d48f2335cb0bd0087810f4352541b143c4b981b7e18f62de8ccdf633"
+        "fc1bf037ab7cd779805e0dbcc0aae1cbcee1afb2e027df36bc04dcecbf154336c19f0af7e0a6472905e799f1953d2a0f"
+        "f3348ab21aa4adafd1d234441cf807c03a00"
+    )
+    signer = SignatureKeyPair(Secret(bytes.fromhex(private)), bytes.fromhex(public))
+    assert SUITES[4].signature.sign(signer, b"\x03").hex() == signature
+    SUITES[6].signature.verify(signer.public, b"\x03", bytes.fromhex(signature))
 
 
 def test_derive_ed25519_key_pair() -> None:

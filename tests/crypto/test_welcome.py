@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crypto.mls.framing import decode_message
+from crypto.mls.framing import decode_message, encode_message
 from crypto.mls.group import join
 from crypto.mls.key_package import KeyPackage, key_package_reference
 from crypto.mls.key_schedule import epoch_secrets, verify_confirmation_tag, welcome_key_nonce
@@ -42,6 +42,26 @@ def test_published_welcomes_open(case: Case) -> None:
     verify_confirmation_tag(
         belongs, epoch.confirmation_key, context.confirmed_transcript_hash, group_info.confirmation_tag
     )
+
+
+@each("mls/welcome.json")
+def test_our_welcomes_to_published_key_packages_open(case: Case) -> None:
+    """The other direction: what the published Welcome says, said again by us."""
+    belongs = suite(case["cipher_suite"])
+    welcome = decode_message(bytes.fromhex(case["welcome"])).body
+    key_package = decode_message(bytes.fromhex(case["key_package"])).body
+    assert isinstance(welcome, Welcome)
+    assert isinstance(key_package, KeyPackage)
+    init_private = Secret(bytes.fromhex(case["init_priv"]))
+    (entry,) = [each for each in welcome.secrets if each.new_member == key_package_reference(belongs, key_package)]
+    info = welcome.encrypted_group_info
+    secrets = belongs.decrypt_with_label(init_private, "Welcome", info, entry.encrypted_group_secrets)
+    key, nonce = welcome_key_nonce(belongs, decode(GroupSecrets, secrets.reveal()).joiner_secret, belongs.zero_secret)
+    group_info = belongs.aead_open(key, nonce, b"", info)
+    assert belongs.aead_seal(key, nonce, b"", group_info) == info
+    sealed = belongs.encrypt_with_label(key_package.init_key, "Welcome", info, secrets.reveal())
+    assert belongs.decrypt_with_label(init_private, "Welcome", info, sealed) == secrets
+    assert decode_message(encode_message(welcome)).body == welcome
 
 
 def test_a_staged_join_shows_who_is_there_before_it_is_accepted() -> None:

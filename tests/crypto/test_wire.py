@@ -138,6 +138,8 @@ def values_of(annotation: Any) -> st.SearchStrategy[Any]:
             return st.sampled_from(list(base))
         case (_, wire.Fixed(size)):
             return st.binary(min_size=size, max_size=size)
+        case (base, wire.Max()):
+            return values_of(base)
         case (base, wire.Select()):
             return st.one_of([values_of(cls) for cls in get_args(base)])
         case _:

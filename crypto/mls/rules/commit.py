@@ -7,6 +7,7 @@ U2 to U6 and U9 stand in `treekem`, U7 is section L; U10 is `state.find_psks`; U
 from __future__ import annotations
 
 from crypto.errors import RuleViolation
+from crypto.mls.proposals import ReInit
 from crypto.mls.rules.leaf import l20_public_key
 from crypto.mls.tree_nodes import LeafNode, UpdatePath
 from crypto.suites import CipherSuite
@@ -24,6 +25,12 @@ def u8_committer_key_changes(new: LeafNode, old: LeafNode) -> None:
     """A path brings a new encryption key for the committer's leaf, §12.4.2."""
     if new.encryption_key == old.encryption_key:
         raise RuleViolation("U8", "a path keeps the committer's encryption key")
+
+
+def u15_group_goes_on(reinit: ReInit | None) -> None:
+    """A group that was reinitialised is at its end: nothing is sent and nothing follows, §12.4.2."""
+    if reinit is not None:
+        raise RuleViolation("U15", "the group has been reinitialised")
 
 
 def u13_epoch_can_grow(epoch: int) -> None:

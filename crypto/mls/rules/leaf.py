@@ -12,6 +12,7 @@ from crypto.mls.config import GroupConfig
 from crypto.mls.credentials import credential_type
 from crypto.mls.extensions import (
     DEFAULT_EXTENSION_TYPES,
+    GREASE,
     Extension,
     ExtensionType,
     RequiredCapabilities,
@@ -37,23 +38,6 @@ Place: TypeAlias = type[KeyPackageSource] | type[UpdateSource] | type[CommitSour
 DEFAULT_PROPOSAL_TYPES = frozenset(map(int, ProposalType))
 """Types that every client supports and that capabilities never list (§7.2)."""
 
-_LOW_ORDER_POINTS = frozenset(
-    bytes.fromhex(point)
-    for point in (
-        "0000000000000000000000000000000000000000000000000000000000000000",
-        "0100000000000000000000000000000000000000000000000000000000000000",
-        "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
-        "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
-        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-    )
-)
-"""The u-coordinates of order at most 8 on Curve25519 and its twist: X25519 gives zero for them (RFC 7748 §6.1)."""
-
-_X25519_KEMS = frozenset({0x0020, 0x647A})
-"""KEMs whose public key ends with an X25519 point: X25519 and X-Wing."""
-
 
 def check_leaf(suite: CipherSuite, leaf: LeafNode, place: Place) -> None:
     """Apply the rules that need no group to a leaf at the place where it appears."""
@@ -75,7 +59,7 @@ def check_standing_leaf(suite: CipherSuite, leaf: LeafNode) -> None:
 def l3_requirements(capabilities: Capabilities, extensions: tuple[Extension, ...]) -> None:
     """A leaf supports each required extension, proposal and credential type, and each GroupContext extension.
 
-    §7.3, §11.1, §13.4. `extensions` are the GroupContext's. GREASE values grant nothing, as nobody requires them.
+    §7.3, §11.1, §13.4. `extensions` are the GroupContext's.
     """
     text = missing_capability(capabilities, extensions)
     if text is not None:
@@ -83,8 +67,15 @@ def l3_requirements(capabilities: Capabilities, extensions: tuple[Extension, ...
 
 
 def missing_capability(capabilities: Capabilities, extensions: tuple[Extension, ...]) -> str | None:
-    """What a client with these capabilities lacks to be in a group with these GroupContext extensions."""
-    supported_extensions = DEFAULT_EXTENSION_TYPES.union(capabilities.extensions)
+    """What a client with these capabilities lacks to be in a group with these GroupContext extensions.
+
+    Values for GREASE grant nothing (rule L19, §13.5): listed or not, nobody supports them.
+    """
+    if not extensions:
+        return None
+    supported_extensions = DEFAULT_EXTENSION_TYPES.union(capabilities.extensions).difference(GREASE)
+    supported_proposals = DEFAULT_PROPOSAL_TYPES.union(capabilities.proposals).difference(GREASE)
+    supported_credentials = frozenset(capabilities.credentials).difference(GREASE)
     for extension in extensions:
         if extension.extension_type not in supported_extensions:
             return f"extension type {extension.extension_type}"
@@ -93,10 +84,10 @@ def missing_capability(capabilities: Capabilities, extensions: tuple[Extension, 
         if extension_type not in supported_extensions:
             return f"extension type {extension_type}"
     for proposal_type in required.proposal_types:
-        if proposal_type not in DEFAULT_PROPOSAL_TYPES and proposal_type not in capabilities.proposals:
+        if proposal_type not in supported_proposals:
             return f"proposal type {proposal_type}"
     for required_type in required.credential_types:
-        if required_type not in capabilities.credentials:
+        if required_type not in supported_credentials:
             return f"credential type {required_type}"
     return None
 
@@ -235,7 +226,7 @@ def l18_extension_types_unique(extensions: tuple[Extension, ...]) -> None:
 
 
 def l20_public_key(suite: CipherSuite, public_key: bytes) -> None:
-    """An HPKE public key is one of the suite's KEM and no low-order point, §5.1.1.
+    """An HPKE public key is one of the suite's KEM, and one that can be encrypted to, §5.1.1.
 
     Checked on the way in: a key that nobody can encrypt to would stop every later commit.
     """
@@ -243,7 +234,3 @@ def l20_public_key(suite: CipherSuite, public_key: bytes) -> None:
         suite.hpke.check_public_key(public_key)
     except DecodeError as error:
         raise RuleViolation("L20", "an HPKE public key is not one of the suite's") from error
-    if suite.hpke.kem.id in _X25519_KEMS:
-        point = public_key[-32:-1] + bytes([public_key[-1] & 0x7F])  # X25519 ignores the top bit
-        if point in _LOW_ORDER_POINTS:
-            raise RuleViolation("L20", "an HPKE public key is a low-order point")

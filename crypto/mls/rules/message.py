@@ -1,20 +1,20 @@
 """Rules for messages on their way in and out (RFC 9420 §6, §12.4, §15).
 
 F5, F7, F8, F11, F13 and F22 stand in `protection`; F6 and F10 are `AuthenticationError`s; F9 and F12 hold by the codec.
-F2 and F3 are told apart for the caller: it waits for a later epoch and drops an earlier one. No former epoch is kept.
+F2 and F3 are told apart for the caller: it waits for a later epoch and drops an earlier one, unless it is application
+data of a former epoch that is kept; F17 is `former_epochs.sender_in`. F16 holds by the codec, which gives a private
+message a member as its sender; F15 stands with the proposals.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from crypto.errors import FutureEpoch, PastEpoch, RuleViolation
-from crypto.mls.proposals import CheckedProposal
-from crypto.mls.ratchet_tree import RatchetTree
-from crypto.mls.tree_nodes import LeafIndex, LeafNode
-
-PROPOSALS_MAX = 1_024
-"""How many proposals one epoch may bring: bounds what a member can make others keep."""
+from crypto.mls.extensions import ExternalSender
+from crypto.mls.proposals import PROPOSALS_MAX, CheckedProposal
+from crypto.mls.roster import Member
+from crypto.mls.tree_nodes import LeafIndex
 
 
 def f1_our_group(group_id: bytes, ours: bytes) -> None:
@@ -31,12 +31,18 @@ def f2_f3_current_epoch(epoch: int, current: int) -> None:
         raise PastEpoch(f"a message of epoch {epoch} in epoch {current}")
 
 
-def f4_sender_is_member(tree: RatchetTree, sender: int) -> LeafNode:
-    """A member sender's leaf is occupied, §6.3.2; returns the leaf, under whose key the message is verified."""
-    leaf = tree.leaf(LeafIndex(sender))
-    if leaf is None:
+def f4_sender_is_member(found: Member | None) -> Member:
+    """A member sender's leaf is occupied, §6.3.2; returns the member, under whose key the message is verified."""
+    if found is None:
         raise RuleViolation("F4", "the sender is not a member")
-    return leaf
+    return found
+
+
+def f14_external_sender(senders: Sequence[ExternalSender], index: int) -> ExternalSender:
+    """An external sender is in the group's list, §12.1.8.1; returns the entry, under whose key it is verified."""
+    if index >= len(senders):
+        raise RuleViolation("F14", "the group lists no such external sender")
+    return senders[index]
 
 
 def f19_not_from_us(sender: int, own_leaf: LeafIndex) -> None:

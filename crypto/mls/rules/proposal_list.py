@@ -1,7 +1,7 @@
 """Rules for single proposals and for the list of a member's commit (RFC 9420 §12.1, §12.2).
 
-P1 is section K with section L, P11 (may the sender do this?) is the application's, P9 holds because a proposal type
-that we do not know does not decode. P6 and Q9 concern ReInit, which is refused as `Unsupported`.
+P1 is section K with section L, P11 (may the sender do this?) is the application's. P6 holds because there is one
+version and no other decodes, P9 because a proposal type that we do not know does not decode either.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from crypto.errors import RuleViolation
 from crypto.mls.extensions import Extension
 from crypto.mls.proposals import (
     Add,
+    AnyProposal,
     CheckedProposal,
     GroupContextExtensions,
     PreSharedKey,
     ProposalByReference,
     ProposalByValue,
+    ReInit,
     Remove,
     Update,
 )
@@ -37,6 +39,13 @@ def check_list(proposals: Sequence[CheckedProposal], committer: LeafIndex) -> No
     q5_added_clients_distinct(proposals)
     q7_psk_ids_unique(proposals)
     q8_one_group_context_extensions(proposals)
+    q9_reinit_alone(proposals)
+
+
+def f15_external_sender_may_propose(proposal: AnyProposal) -> None:
+    """An external sender proposes Add, Remove, PreSharedKey, ReInit or GroupContextExtensions only, §12.1.8."""
+    if not isinstance(proposal, Add | Remove | PreSharedKey | ReInit | GroupContextExtensions):
+        raise RuleViolation("F15", "an external sender may not propose this")
 
 
 def p3_removes_member(tree: RatchetTree, proposal: Remove) -> None:
@@ -73,7 +82,7 @@ def p8_members_support_extensions(extensions: tuple[Extension, ...], roster: Ros
 def q2_no_update_by_committer(proposals: Sequence[CheckedProposal], committer: LeafIndex) -> None:
     """A commit covers no Update by its committer, §12.2: its path does that."""
     for checked in proposals:
-        if isinstance(checked.proposal, Update) and checked.sender == committer:
+        if isinstance(checked.proposal, Update) and checked.member == committer:
             raise RuleViolation("Q2", "a commit covers its committer's own Update")
 
 
@@ -91,7 +100,7 @@ def q4_one_change_per_leaf(proposals: Sequence[CheckedProposal]) -> None:
         if isinstance(checked.proposal, Remove):
             changed[checked.proposal.removed] += 1
         elif isinstance(checked.proposal, Update):
-            changed[checked.sender] += 1
+            changed[checked.member] += 1
     if any(count > 1 for count in changed.values()):
         raise RuleViolation("Q4", "a leaf is changed twice")
 
@@ -127,6 +136,12 @@ def q8_one_group_context_extensions(proposals: Sequence[CheckedProposal]) -> Non
     """At most one GroupContextExtensions, §12.2."""
     if sum(isinstance(checked.proposal, GroupContextExtensions) for checked in proposals) > 1:
         raise RuleViolation("Q8", "two GroupContextExtensions")
+
+
+def q9_reinit_alone(proposals: Sequence[CheckedProposal]) -> None:
+    """A ReInit is a commit's only proposal, §12.2."""
+    if len(proposals) > 1 and any(isinstance(checked.proposal, ReInit) for checked in proposals):
+        raise RuleViolation("Q9", "a ReInit together with another proposal")
 
 
 def q10_known_reference(cached: Mapping[bytes, CheckedProposal], named: ProposalByReference) -> CheckedProposal:

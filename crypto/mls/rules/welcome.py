@@ -1,16 +1,19 @@
 """Rules for a Welcome and its GroupInfo (RFC 9420 §12.4.3).
 
-W2 and W10 are `AuthenticationError`s of `joining`, W7 is `tree`, W11 belongs to reinit and branch, which are refused as
-`Unsupported`. W13 holds because nothing looks for an extension that we do not know. W14 and W15 are the application's.
+W2 and W10 are `AuthenticationError`s of `joining`, W7 is `tree`. W13 holds because nothing looks for an extension that
+we do not know. W14 and W15 are the application's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from crypto.errors import RuleViolation
+from crypto.mls.credentials import AnyCredential
 from crypto.mls.extensions import Extension
 from crypto.mls.key_package import KeyPackageBundle
+from crypto.mls.key_schedule import GroupContext
+from crypto.mls.proposals import ReInit
 from crypto.mls.psk import PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.rules.leaf import missing_capability
@@ -33,8 +36,8 @@ def w1_one_entry_is_ours(
     return ours[0], bundle
 
 
-def w3_reinit_or_branch_alone(psk_ids: Sequence[PreSharedKeyID]) -> None:
-    """At most one PSK of a Welcome is for reinit or branch, §12.4.3.1."""
+def w3_reinit_or_branch_alone(psk_ids: Sequence[PreSharedKeyID]) -> ResumptionPSK | None:
+    """At most one PSK of a Welcome is for reinit or branch, §12.4.3.1; returns it."""
     special = [
         psk_id.psk
         for psk_id in psk_ids
@@ -42,6 +45,7 @@ def w3_reinit_or_branch_alone(psk_ids: Sequence[PreSharedKeyID]) -> None:
     ]
     if len(special) > 1:
         raise RuleViolation("W3", "two PSKs for reinit or branch")
+    return special[0] if special else None
 
 
 def w4_signer_is_member(tree: RatchetTree, group_info: GroupInfo) -> LeafNode:
@@ -81,6 +85,40 @@ def w9_ancestors_known(tree: RatchetTree, own_leaf: LeafIndex, private_keys: Pri
         node = tree.node(NodeIndex(index))
         if isinstance(node, ParentNode) and own_leaf not in node.unmerged_leaves and index not in private_keys:
             raise RuleViolation("W9", "the Welcome lacks the key of one of our ancestors")
+
+
+def w11_first_epoch(context: GroupContext) -> None:
+    """A group that continues another or is a branch of it has one commit behind it, §11.2, §11.3."""
+    if context.epoch != 1:
+        raise RuleViolation("W11", "a reinitialised group or a branch beyond its first epoch")
+
+
+def w11_as_promised(psk: ResumptionPSK, context: GroupContext, old: GroupContext, reinit: ReInit | None) -> None:
+    """A reinitialised group has the parameters of the ReInit in the last commit of the group that it names, §11.2."""
+    if (psk.psk_group_id, psk.psk_epoch) != (old.group_id, old.epoch) or reinit is None:
+        raise RuleViolation("W11", "the group that is said to be reinitialised was not")
+    promised = (reinit.group_id, reinit.version, reinit.cipher_suite, reinit.extensions)
+    if (context.group_id, context.version, context.cipher_suite, context.extensions) != promised:
+        raise RuleViolation("W11", "the new group is not the one that the ReInit names")
+
+
+def w11_same_parameters(psk: ResumptionPSK, context: GroupContext, old: GroupContext) -> None:
+    """A branch has version and suite of the group that it names, §11.3."""
+    if psk.psk_group_id != old.group_id:
+        raise RuleViolation("W11", "a branch of another group")
+    if (context.version, context.cipher_suite) != (old.version, old.cipher_suite):
+        raise RuleViolation("W11", "a branch with another version or cipher suite")
+
+
+def w11_each_is_among(
+    some: Collection[AnyCredential],
+    others: Collection[AnyCredential],
+    same_client: Callable[[AnyCredential, AnyCredential], bool],
+) -> None:
+    """All of a group are in the one that continues it, §11.2; all of a branch are in the group that it is of, §11.3."""
+    for credential in set(some).difference(others):
+        if not any(same_client(credential, other) for other in others):
+            raise RuleViolation("W11", "a reinitialised group without, or a branch with, somebody else")
 
 
 def w12_we_support(capabilities: Capabilities, extensions: tuple[Extension, ...]) -> None:

@@ -1,0 +1,72 @@
+"""Former epochs (RFC 9420 §15.3): what a member keeps to open application messages that come late.
+
+Owns how much is kept, and who sat where at the time. A former epoch holds its message keys and its GroupContext, which
+every signature covers; of its members only those whose leaf has changed hands since: the others are the present ones.
+So an epoch costs what has changed in it, and a message shows the sender that it had, whoever sits there now (rule F17).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from crypto.mls.ratchet_tree import RatchetTree
+from crypto.mls.roster import Member, member_at
+from crypto.mls.secret_tree import SecretTree
+from crypto.mls.tree_nodes import LeafIndex
+from crypto.secret import Secret
+
+if TYPE_CHECKING:  # state builds on this module
+    from crypto.mls.state import GroupState
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FormerEpoch:
+    """What is left of an epoch after its end."""
+
+    epoch: int
+    encoded_context: bytes
+    sender_data_secret: Secret
+    secret_tree: SecretTree
+    replaced: Mapping[LeafIndex, Member | None]
+    """Who sat at each leaf that holds somebody or something else now; None where it was blank."""
+
+
+def remember(state: GroupState, tree: RatchetTree, touched: Iterable[LeafIndex]) -> tuple[FormerEpoch, ...]:
+    """The former epochs in the epoch after `state`, its own the latest; the oldest beyond the bound are gone.
+
+    `tree` is the new epoch's, `touched` are the leaves in which it may differ (rules S3, D3: the number is bounded).
+    """
+    bound = state.config.former_epochs_max
+    if bound == 0:
+        return ()
+    replaced: dict[LeafIndex, Member | None] = {}
+    for leaf_index in touched:
+        before = member_at(state.tree, leaf_index)
+        if before != member_at(tree, leaf_index):
+            replaced[leaf_index] = before
+    own = FormerEpoch(
+        state.context.epoch,
+        state.encoded_context,
+        state.secrets.sender_data_secret,
+        state.secret_tree,
+        MappingProxyType(replaced),
+    )
+    older = state.former[-(bound - 1) :] if bound > 1 else ()
+    return (*[_moved_on(former, replaced) for former in older], own)
+
+
+def _moved_on(former: FormerEpoch, replaced: Mapping[LeafIndex, Member | None]) -> FormerEpoch:
+    """An older epoch, when more leaves have changed hands: who sat there first stays on record."""
+    if all(leaf_index in former.replaced for leaf_index in replaced):
+        return former
+    return replace(former, replaced=MappingProxyType({**replaced, **former.replaced}))
+
+
+def sender_in(former: FormerEpoch, tree: RatchetTree, leaf_index: LeafIndex) -> tuple[Member | None, bool]:
+    """Who sat at a leaf in a former epoch, and whether that is so today; `tree` is the present one."""
+    if leaf_index in former.replaced:
+        return former.replaced[leaf_index], False
+    return member_at(tree, leaf_index), True
