@@ -22,8 +22,6 @@ def check_tree(tree: RatchetTree, context: GroupContext, config: GroupConfig, no
     """
     t3_tree_hash(tree, context)
     tree.verify_structure()
-    for _, parent in tree.parents():
-        leaf_rules.l20_public_key(tree.suite, parent.encryption_key)
     tree.verify_parent_hashes()
     roster = roster_of([leaf for _, leaf in tree.occupied()])
     for leaf_index, leaf in tree.occupied():
