@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -66,8 +66,10 @@ def invite(settings: Settings, lifetime_s: int = limits.INVITATION_LIFETIME_S) -
         return asyncio.run(create(url))
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, on_ready: Callable[[], None]) -> None:
     """Run the server until SIGTERM or SIGINT, then drain and stop. Call it in the main thread.
+
+    `on_ready` is called once, when it takes requests.
 
     Starts the embedded PostgreSQL unless `settings.database_url` is set, and brings the tables up to date. Raises
     `OperatorError` if it cannot start.
@@ -78,7 +80,7 @@ def serve(settings: Settings) -> None:
         url = settings.database_url
         if url is None:
             url = stack.enter_context(postgres.start(settings.data_folder, settings.postgres_bin)).url()
-        asyncio.run(_serve(replace(settings, database_url=url), listener))
+        asyncio.run(_serve(replace(settings, database_url=url), listener, on_ready))
 
 
 def dump(settings: Settings) -> Path:
@@ -159,7 +161,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def _serve(settings: Settings, listener: socket.socket) -> None:
+async def _serve(settings: Settings, listener: socket.socket, on_ready: Callable[[], None]) -> None:
     assert settings.database_url is not None
     await _prepare(settings.database_url)
     app = create_app(settings)
@@ -174,16 +176,19 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         ws_per_message_deflate=False,  # ciphertext does not compress
         timeout_graceful_shutdown=settings.stop_timeout_s,
     )
-    await _Server(config, app, settings.stop_timeout_s).serve(sockets=[listener])
+    await _Server(config, app, settings.stop_timeout_s, on_ready).serve(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
     """uvicorn's server, which on its way down first lets the sockets' requests become durable and be answered."""
 
-    def __init__(self, config: uvicorn.Config, app: Litestar, stop_timeout_s: int) -> None:
+    def __init__(
+        self, config: uvicorn.Config, app: Litestar, stop_timeout_s: int, on_ready: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._app = app
         self._stop_timeout_s = stop_timeout_s
+        self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Say in the log that it serves, or why it cannot."""
@@ -193,6 +198,7 @@ class _Server(uvicorn.Server):
             failure = self._app.state.get("failure", "the server could not start; the log says where")
             raise OperatorError(failure) from error
         event(logger, "server.ready")
+        self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting, drain and close the sockets, then end."""

@@ -53,7 +53,7 @@ async def send(options: Namespace) -> None:
     async with opened(options) as client:
         online = await catch_up(client)
         chat = await chat_with(client, options.to)
-        answered = message_of(chat, options.reply_to) if options.reply_to is not None else None
+        answered = message_of([chat], options.reply_to) if options.reply_to is not None else None
         sent = await chat.send(text, attach=files, reply_to=answered)
         if online:
             with contextlib.suppress(TimeoutError):
@@ -76,6 +76,19 @@ async def listen(options: Namespace) -> None:
             telling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await telling
+
+
+async def save(options: Namespace) -> None:
+    """`sealdesk save`."""
+    async with opened(options) as client:
+        message = message_of(client.chats, options.message)
+        if not message.attachments:
+            raise CommandError("no file came with this message")
+        saved = await _save(message, Path(options.folder))
+        if options.json:
+            output.record(message_record(message, saved))
+        for line in saved_lines(message, saved) if not options.json else ():
+            output.line(line)
 
 
 async def _show(message: Message, folder: Path | None, as_json: bool) -> None:

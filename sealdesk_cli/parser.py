@@ -191,6 +191,19 @@ def _add_conversation(commands: Any) -> None:
     listen.add_argument("--once", action="store_true", help="show what is there and end")
     _add_json(listen)
 
+    save = _command(
+        commands,
+        "save",
+        "conversation:save",
+        "save the files of a message",
+        "Downloads and decrypts what came with a message, also one that `listen` has shown already.",
+        "sealdesk save bob.sealdesk 01c4f2 inbox",
+    )
+    _add_store(save)
+    save.add_argument("message", metavar="ID", help="the message's id, or how it starts; `listen` shows ids")
+    save.add_argument("folder", metavar="FOLDER", help="where the files go, under names that are free")
+    _add_json(save)
+
     export = _command(
         commands,
         "export",

@@ -11,7 +11,8 @@ import os
 import sys
 from pathlib import Path
 
-from client_lib.store import default_key_file
+from client_lib.store import Passphrase, default_key_file
+from client_lib.store.vault import PASSPHRASE_CHARACTERS_MIN
 from sealdesk_cli.errors import CommandError, Exit
 
 VARIABLE = "SEALDESK_PASSPHRASE"
@@ -20,9 +21,12 @@ VARIABLE = "SEALDESK_PASSPHRASE"
 def for_new_store(wanted: bool) -> str | None:
     """The passphrase of a store that is being made, typed twice; None for a key file."""
     given = os.environ.get(VARIABLE)
+    if given:
+        Passphrase(given).prepare()
     if given or not wanted:
         return given or None
-    first = _ask("New passphrase: ")
+    first = _ask(f"New passphrase, at least {PASSPHRASE_CHARACTERS_MIN} characters: ")
+    Passphrase(first).prepare()
     if first != _ask("The same again: "):
         raise CommandError("the two passphrases differ, nothing was made: start again")
     return first

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from argparse import Namespace
 
-from client_lib import Client, generate_recovery_phrase
+from client_lib import Client, ServerError, generate_recovery_phrase
 from client_lib.store import default_key_file
 from client_lib.transport import HttpTransport
 from sealdesk_cli import output, passphrases
 from sealdesk_cli.errors import CommandError, Exit
 from sealdesk_cli.links import parse_link
-from sealdesk_cli.session import check_name, opened, store_path
+from sealdesk_cli.session import check_name, check_new_store, opened, store_path
 
 _COLUMNS = 4
 
@@ -28,14 +28,19 @@ async def register(options: Namespace) -> None:
         passphrase = await asyncio.to_thread(passphrases.for_store, store)
         phrase = (await asyncio.to_thread(passphrases.ask_phrase)).strip()
     else:
+        check_new_store(store)
         passphrase = await asyncio.to_thread(passphrases.for_new_store, options.passphrase)
         phrase = generate_recovery_phrase()
         if not options.json:
             _show_phrase(phrase)
     # Shown before anything is sent: an account whose words nobody has seen could not be recovered.
-    async with await Client.register(
-        store, invitation.server_url, invitation.code, phrase, passphrase=passphrase
-    ) as client:
+    try:
+        client = await Client.register(store, invitation.server_url, invitation.code, phrase, passphrase=passphrase)
+    except ServerError as error:
+        raise CommandError(
+            f"{error}; {store} and its 24 words are kept: run this again with a new link, or remove the store"
+        ) from error
+    async with client:
         address = client.me.address
     if options.json:
         output.record({"address": address, "store": str(store), "recovery_phrase": phrase})

@@ -42,9 +42,12 @@ def serve(options: Namespace) -> None:
     """`sealdesk serve`."""
     with _operating():
         settings = Settings.from_environment(_environment(options))
-        output.line(f"Serving {settings.url} from {settings.data_folder}; Ctrl-C stops it.")
-        _remember_url(settings)
-        operator.serve(settings)
+
+        def on_ready() -> None:
+            output.line(f"Serving {settings.url} from {settings.data_folder}; Ctrl-C stops it.")
+            _remember_url(settings)
+
+        operator.serve(settings, on_ready)
 
 
 def invite(options: Namespace) -> None:
@@ -52,6 +55,10 @@ def invite(options: Namespace) -> None:
     with _operating():
         environment = _environment(options)
         settings = Settings.from_environment(environment)
+        if settings.database_url is None and not settings.data_folder.exists():
+            raise CommandError(
+                f"there is no server in {settings.data_folder}: name its --data, or make one with `sealdesk init`"
+            )
         url = settings.url if any(map(environment.get, _URL_VARIABLES)) else _remembered_url(settings)
         if urlsplit(url).hostname in ("0.0.0.0", "::"):  # noqa: S104  refused here, not listened on
             raise CommandError(f"no client can reach {url}: set SEALDESK_PUBLIC_URL to what clients call the server")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from argparse import Namespace
 from collections.abc import AsyncIterator, Sequence
@@ -85,14 +86,21 @@ async def chat_with(client: Client, to: str) -> Chat:
     return await client.private_chat(address_of(client, to))
 
 
-def message_of(chat: Chat, text: str) -> Message:
-    """The message of a chat with this id, or the only one whose id starts so. Raises CommandError."""
-    found = [message for message in chat.history() if message.id is not None and message.id.hex().startswith(text)]
+def message_of(chats: Sequence[Chat], text: str) -> Message:
+    """The message of these chats with this id, or the only one whose id starts so. Raises CommandError."""
+    history = (message for chat in chats for message in chat.history())
+    found = [message for message in history if message.id is not None and message.id.hex().startswith(text)]
     if not _HEX.fullmatch(text) or len(found) != 1:
-        raise CommandError(
-            f"no single message of this chat has an id that starts with {text!r}: `sealdesk listen` shows ids"
-        )
+        raise CommandError(f"no single message here has an id that starts with {text!r}: `sealdesk listen` shows ids")
     return found[0]
+
+
+def check_new_store(store: Path) -> None:
+    """See that a store can be made there, before anything is shown that belongs to it. Raises CommandError."""
+    if not store.parent.is_dir():
+        raise CommandError(f"there is no folder {store.parent}: make it first, or choose another path", Exit.STORE)
+    if not os.access(store.parent, os.W_OK | os.X_OK):
+        raise CommandError(f"you may not write into {store.parent.absolute()}: choose another path", Exit.STORE)
 
 
 def check_name(client: Client, address: str, name: str) -> None:

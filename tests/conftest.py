@@ -65,7 +65,7 @@ class Server:
             "PYTHONPATH": str(ROOT),
         }
         code = "from backend.operator import serve\nfrom backend.settings import Settings\n"
-        code += "serve(Settings.from_environment())\n"
+        code += "serve(Settings.from_environment(), lambda: None)\n"
         # The launcher of the embedded PostgreSQL ends a child with its parent: a killed test run leaves no server.
         launcher = [sys.executable, "-I", str(ROOT / "backend" / "postgres_child.py"), "-", "-", str(os.getpid())]
         with self.log_path.open("ab") as log:

@@ -25,7 +25,7 @@ COMMANDS = dict(commands(build_parser()))
 
 
 def test_the_commands_are_these() -> None:
-    names = "init serve invite register contact chats send listen export"
+    names = "init serve invite register contact chats send listen save export"
     expected = [*names.split(), "group new", "group add", "group remove"]
     assert list(COMMANDS) == [f"sealdesk {name}" for name in expected]
 

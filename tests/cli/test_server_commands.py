@@ -1,6 +1,7 @@
 """The operator's commands: `init`, `invite` and `serve`, in this process and on a real database."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def test_an_invitation_is_one_line_to_paste(capsys: pytest.CaptureFixture[str]) 
 def test_an_invitation_leads_to_where_the_server_was_last_started(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operator, "serve", lambda settings: None)
+    monkeypatch.setattr(operator, "serve", lambda settings, on_ready: on_ready())
     assert invited(capsys) == "http://127.0.0.1:8440"
     assert main(["serve", "--port", "9000"]) == Exit.OK
     assert "http://127.0.0.1:9000" in capsys.readouterr().out
@@ -53,6 +54,29 @@ def test_an_invitation_leads_to_where_the_server_was_last_started(
     capsys.readouterr()
     assert invited(capsys) == "https://chat.example.org/desk"
     assert invited(capsys, "--port", "9001") == "http://127.0.0.1:9001"
+
+
+def test_a_server_that_cannot_start_changes_no_invitation(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert invited(capsys) == "http://127.0.0.1:8440"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert main(["serve", "--port", port, "--public-url", "https://wrong.example"]) == Exit.FAILED
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "in use" in said.err
+    assert invited(capsys) == "http://127.0.0.1:8440"
+
+
+def test_an_invitation_where_no_server_is_makes_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DATABASE_URL")
+    elsewhere = tmp_path / "elsewhere"
+    assert main(["invite", "--data", str(elsewhere)]) == Exit.FAILED
+    assert "there is no server in" in capsys.readouterr().err
+    assert not elsewhere.exists()
 
 
 @pytest.mark.parametrize(
@@ -86,7 +110,7 @@ def test_a_folder_that_cannot_be_written_is_no_reason_not_to_serve(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a database and an object store elsewhere, the server needs no folder."""
-    monkeypatch.setattr(operator, "serve", lambda settings: None)
+    monkeypatch.setattr(operator, "serve", lambda settings, on_ready: on_ready())
     (tmp_path / "data").write_text("a file")
     assert main(["serve"]) == Exit.OK
     assert server.PUBLIC_URL_FILE not in capsys.readouterr().out

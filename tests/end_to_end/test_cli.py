@@ -198,6 +198,11 @@ def test_two_people_talk_and_files_and_replies_arrive(desk: Desk) -> None:
         "problem": None,
     }
     assert (desk.folder / "inbox" / "contract.pdf").read_bytes() == contract.read_bytes()
+    (again,) = desk.json("save", "alice.sealdesk", got["message"][:12], "later")  # also after it was shown
+    assert again["attachments"][0]["path"] == "later/contract.pdf"
+    assert (desk.folder / "later" / "contract.pdf").read_bytes() == contract.read_bytes()
+    nothing = desk.run("save", "bob.sealdesk", heard["message"][:12], "later")
+    assert nothing.failed(Exit.FAILED, "no file")
     assert desk.hear("alice") == []
 
 
