@@ -93,15 +93,16 @@ class Hub:
 
     def publish(self, plan: Plan) -> None:
         """Tell the sockets what a transaction has committed."""
-        for chat_id, device_id, position in plan.removed:
-            if (listener := self._devices.get(device_id)) is not None:
+        for position, is_added, chat_id, device_id in _membership_changes(plan):
+            listener = self._devices.get(device_id)
+            if listener is None:
+                continue
+            if not is_added:
                 listener.left(chat_id, position)
-        for chat_id, device, position in plan.added:
-            joiner = self._devices.get(device.device_id)
-            if joiner is not None:
-                joiner.joined(chat_id, position)
-                if position > 0:
-                    joiner.inbox()
+                continue
+            listener.joined(chat_id, position)
+            if position > 0:
+                listener.inbox()
         for chat_id, messages in plan.entries_by_chat().items():
             self._note(chat_id)
             room = tuple(self._rooms.get(chat_id, ()))
@@ -138,6 +139,16 @@ class Hub:
     def _note(self, chat_id: bytes) -> None:
         for noted in self._loading.values():
             noted.add(chat_id)
+
+
+def _membership_changes(plan: Plan) -> list[tuple[int, bool, bytes, bytes]]:
+    """(position, added or removed, chat_id, device_id) in log order; a commit removes before it adds.
+
+    A batch can add a device and remove it again: out of order, a device that is no member would stay subscribed.
+    """
+    changes = [(position, False, chat_id, device_id) for chat_id, device_id, position in plan.removed]
+    changes += [(position, True, chat_id, device.device_id) for chat_id, device, position in plan.added]
+    return sorted(changes)
 
 
 def encode_frames(frames: Iterable[Message]) -> bytes:

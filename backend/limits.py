@@ -25,12 +25,16 @@ COMMIT_BODY_BYTES_MAX: Final = _as_base64(
 
 # Sessions.
 CHALLENGE_LIFETIME_S: Final = 60
-CHALLENGES_PER_DEVICE_MAX: Final = 32
-"""Open challenges of one device id. Anybody may ask for a challenge, so what nobody answers must not pile up."""
-CHALLENGES_MAX: Final = 100_000
+CHALLENGES_MAX: Final = 20_000
+"""Open challenges of everybody. Anybody may ask for a challenge, so what nobody answers must not pile up; a newer one
+takes the oldest one's place. To push one out before it is answered takes this many requests within a round trip."""
 SESSION_LIFETIME_S: Final = 30 * 24 * 3600
 SESSIONS_PER_DEVICE_MAX: Final = 8
 """A ninth session ends the oldest one: a client that loses its token on every start cannot fill the table."""
+
+# Key packages.
+CLAIMED_KEY_PACKAGES_PER_DEVICE_MAX: Final = 2_000
+"""References of packages that were given out, remembered against repeated uploads; beyond it the oldest go."""
 
 # Invitations.
 INVITATION_LIFETIME_S: Final = 7 * 24 * 3600

@@ -1,13 +1,15 @@
 """The object store: attachments' bytes, streamed both ways in constant memory, through `obstore`.
 
 An object is named by a random id, new for each upload, so that two uploads never write the same one. It becomes visible
-when it is complete; an upload that ends early leaves nothing.
+when it is complete; an upload that ends early leaves nothing, and that of a server that was killed nothing after the
+next start.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import obstore
@@ -24,7 +26,20 @@ def open_store(settings: Settings) -> Any:
     """The store that the settings name; by default a folder in the data folder, made if missing."""
     if settings.attachments_url is not None:
         return from_url(settings.attachments_url)
-    return LocalStore(settings.data_folder.absolute() / "attachments", mkdir=True)
+    folder = settings.data_folder.absolute() / "attachments"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # sizes and times are nobody else's business
+    return LocalStore(folder)
+
+
+def delete_staged(store: Any) -> None:
+    """Delete what uploads left behind that a killed server was taking. Only before anybody uploads.
+
+    In a folder a half-written object is `NAME#NUMBER`. A bucket keeps unfinished uploads out of sight, and ends them by
+    a rule of its own.
+    """
+    if isinstance(store, LocalStore) and store.prefix is not None:
+        for path in Path(store.prefix).glob("??/*#*"):
+            path.unlink()
 
 
 async def put(store: Any, object_id: bytes, chunks: AsyncIterator[bytes], size_bytes: int) -> None:

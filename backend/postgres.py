@@ -5,7 +5,8 @@ its launcher. Invariants:
 - one owner per data folder, held by a file lock that dies with the owner; others attach to the running server;
 - reachable through a Unix socket only, in a folder that only its user can enter, with a password (scram-sha-256);
 - as root it runs as `nobody`; only folders that we made are given to that user, and no folder that was there before
-  changes its owner or its permissions;
+  changes its owner or its permissions; outside the data folder, where others may have been first (/tmp), a link or
+  another user's folder is refused;
 - it ends when we end, however we end (Linux: PR_SET_PDEATHSIG; start it from the main thread);
 - it signals no process but its own child.
 """
@@ -28,7 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -191,8 +192,10 @@ def locate(data_folder: Path, binaries: Path | None = None) -> Cluster:
     pointer = data_folder / "postgres-folder"
     if pointer.is_file():
         folder = Path(pointer.read_text().strip())
+        _make_own(folder, 0o711, {os.geteuid()})  # a temporary folder may be gone, and another in its place
     elif user is not None and not folder.exists() and not _traversable(data_folder, user):
         folder = _reachable_folder(data_folder, user)
+        _make_own(folder, 0o711, {os.geteuid()})
         pointer.write_text(f"{folder}\n")
         reason = "user nobody cannot enter the data folder"
         event(logger, "postgres.folder_elsewhere", level=logging.WARNING, folder=str(folder), reason=reason)
@@ -334,12 +337,11 @@ def _is_postmaster_of(pid: int, data: Path) -> bool:
 
 def _spawn(cluster: Cluster, durable: bool) -> subprocess.Popen[bytes]:
     sockets = cluster.sockets
-    sockets.mkdir(mode=0o700, exist_ok=True)
-    wanted = cluster.user.pw_uid if cluster.user is not None else os.geteuid()
-    if sockets.stat().st_uid not in (wanted, os.geteuid()) or stat.S_IMODE(sockets.stat().st_mode) & 0o077:
-        raise PostgresError(f"{sockets} belongs to somebody else")
+    _make_own(sockets, 0o700, {os.geteuid()} | ({cluster.user.pw_uid} if cluster.user is not None else set()))
+    if stat.S_IMODE(sockets.lstat().st_mode) & 0o077:
+        raise PostgresError(f"{sockets} is open to others; close it or remove it")
     if cluster.user is not None:
-        os.chown(sockets, cluster.user.pw_uid, cluster.user.pw_gid)
+        os.chown(sockets, cluster.user.pw_uid, cluster.user.pw_gid, follow_symlinks=False)
     configuration = {
         "listen_addresses": "",
         "port": str(PORT),
@@ -413,6 +415,19 @@ def _reachable_folder(data_folder: Path, user: pwd.struct_passwd) -> Path:
         if parent.is_dir() and os.access(parent, os.W_OK) and _traversable(parent, user):
             return parent / name
     raise PostgresError(f"user nobody can reach neither {data_folder} nor /var/lib; set SEALDESK_DATA or DATABASE_URL")
+
+
+def _make_own(folder: Path, mode: int, owners: Set[int]) -> None:
+    """Make a folder, or take one that is there if it is one of `owners`'s, not a link to it.
+
+    Its name can be foreseen: where others may write, somebody may have made it first, to keep what we put into it, or
+    to have us give away the folder that a link points to.
+    """
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=mode)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid not in owners:
+        raise PostgresError(f"{folder} is a link or belongs to somebody else; remove it")
 
 
 def _copy_binaries(binaries: Path, folder: Path) -> Path:

@@ -61,7 +61,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         acknowledgements = Acknowledgements(pool)
         try:
             relay = Relay(pool, hub, writer, acknowledgements)
-            yield Services(settings, pool, relay, objects.open_store(settings))
+            store = objects.open_store(settings)
+            objects.delete_staged(store)  # the writer's lock says that no other server is taking uploads
+            yield Services(settings, pool, relay, store)
         finally:
             await writer.stop()
             await acknowledgements.stop()

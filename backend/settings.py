@@ -33,6 +33,7 @@ class Settings:
     )
     database_url: str | None = field(
         default=None,
+        repr=False,  # it may hold a password
         metadata=_variable(
             "DATABASE_URL",
             "Your own PostgreSQL (15 or newer), postgresql://user:password@host/name. Default: an embedded one.",

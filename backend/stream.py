@@ -26,7 +26,7 @@ from backend.hub import Hub, encode_frames
 from backend.logs import event
 from backend.ordering import Answer, Request, check, refusal
 from backend.outgoing import Outgoing
-from backend.store import chats, inbox, key_packages
+from backend.store import chats, inbox, key_packages, sessions
 from backend.store.sessions import Caller
 from backend.writer import Writer
 from protocol.codes import Code
@@ -296,6 +296,7 @@ class Stream:
     # The sender.
 
     async def _write(self) -> None:
+        await self._require_session()
         await self._load()
         held = await key_packages.count(self._relay.pool, self.device_id, int(time.time()))
         self._outgoing.add(_encoder.encode(KeyPackages(held)), 1)
@@ -331,6 +332,13 @@ class Stream:
         self._unanswered -= answers
         self._unanswered_bytes -= answered_bytes
         self._room.set()
+
+    async def _require_session(self) -> None:
+        """A session that ended after it was checked at the door and before the hub knew us: nobody closed us."""
+        try:
+            await sessions.require_open(self._relay.pool, self.token_hash)
+        except ProblemError:
+            raise _Closed(1008, "the session has ended") from None
 
     async def _load(self) -> None:
         """Find out where the device stands, while the hub notes what happens meanwhile."""
@@ -371,11 +379,17 @@ class Stream:
 
     async def _read_inbox(self) -> None:
         self._inbox_stale = False
-        items = await inbox.waiting(self._relay.pool, self.device_id, list(self._items_sent), limits.STREAM_INBOX_ITEMS)
+        items = await inbox.waiting(
+            self._relay.pool,
+            self.device_id,
+            list(self._items_sent),
+            limits.STREAM_INBOX_ITEMS,
+            limits.STREAM_PAGE_BYTES,
+        )
         for item in items:
             self._outgoing.add(_encoder.encode(item), 1)
             self._items_sent.add(item.item_id)
         if len(self._items_sent) > limits.STREAM_SEEN_ITEMS_MAX:
             raise _Closed(1012, "connect again")
-        if len(items) == limits.STREAM_INBOX_ITEMS:
+        if items:  # there may be more
             self._inbox_stale = True

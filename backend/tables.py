@@ -49,7 +49,7 @@ class Devices(Table, tablename="devices"):
 
 
 class KeyPackages(Table, tablename="key_packages"):
-    """Key packages not yet given out, and at most one last-resort one per device. Primary key: device_id, reference."""
+    """One-time key packages, and at most one last-resort one per device. Primary key: device_id, reference."""
 
     device_id = Bytea(primary_key=True, default=None)
     reference = Bytea(default=None)
@@ -57,7 +57,7 @@ class KeyPackages(Table, tablename="key_packages"):
     cipher_suite = Integer(default=None)
     last_resort = Boolean(default=False)
     not_after_s = BigInt(default=None)
-    key_package = Bytea(default=None)
+    key_package = Bytea(null=True, default=None)  # null: given out; the row stays until it expires, against resends
 
 
 class Chats(Table, tablename="chats"):

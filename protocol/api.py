@@ -39,6 +39,9 @@ class RegisterAccount(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         ),
     ]
 
+    def __repr__(self) -> str:
+        return "RegisterAccount(redacted)"
+
 
 class Account(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the server shows of an account: signed objects, which the reader must verify itself."""
@@ -95,6 +98,9 @@ class Session(Struct, frozen=True, forbid_unknown_fields=True):
         str, Meta(min_length=43, max_length=43, description="32 random bytes in base64url without padding.")
     ]
     expires_at: UnixSeconds
+
+    def __repr__(self) -> str:
+        return "Session(redacted)"
 
 
 class UploadKeyPackages(Struct, frozen=True, forbid_unknown_fields=True):

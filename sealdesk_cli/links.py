@@ -7,7 +7,7 @@ anywhere, the code stays out of its log. What stands before is the public URL ex
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from protocol.invitations import format_invitation, parse_invitation
 from sealdesk_cli.errors import CommandError, Exit
@@ -21,7 +21,7 @@ class Invitation:
     """A server's public URL, without a slash at its end, and a code, 16 bytes, that lets one account register."""
 
     server_url: str
-    code: bytes
+    code: bytes = field(repr=False)
 
 
 def format_link(invitation: Invitation) -> str:

@@ -16,7 +16,7 @@ from backend.errors import ProblemError, problems
 from backend.openapi import octet_body, octet_response
 from backend.routes.parameters import AttachmentIdHex, ChatIdHex, HTTPRequest
 from backend.services import services_of
-from backend.store import attachments, chats
+from backend.store import attachments
 from protocol import limits as wire
 from protocol.api import Attachment
 from protocol.codes import Code
@@ -46,14 +46,14 @@ from protocol.codes import Code
 async def upload_attachment(chat_id: ChatIdHex, attachment_id: AttachmentIdHex, request: HTTPRequest) -> Attachment:
     """Stream the body into an object of its own, then record it; a lost race leaves the winner's."""
     services, chat, attachment = services_of(request), bytes.fromhex(chat_id), bytes.fromhex(attachment_id)
-    await chats.require_member(services.pool, chat, caller_of(request).device_id)
+    device_id = caller_of(request).device_id
+    await attachments.require_room(services.pool, chat, device_id, attachment)
     size_bytes = _content_length(request)
-    await attachments.require_absent(services.pool, chat, attachment)
     object_id = secrets.token_bytes(16)
     await objects.put(services.objects, object_id, _body(request), size_bytes)
     recorded = False
     try:
-        await attachments.add(services.pool, chat, attachment, object_id, size_bytes, int(time.time()))
+        await attachments.add(services.pool, chat, device_id, attachment, object_id, size_bytes, int(time.time()))
         recorded = True
     finally:
         if not recorded:
@@ -65,16 +65,16 @@ async def upload_attachment(chat_id: ChatIdHex, attachment_id: AttachmentIdHex, 
     "/v1/chats/{chat_id:str}/attachments/{attachment_id:str}",
     guards=[require_session],
     summary="Download an attachment",
-    description="The ciphertext as it was uploaded.",
+    description="The ciphertext as it was uploaded, for members; a removed device gets 404 not_found.",
     responses={200: octet_response(), **problems(Code.UNAUTHENTICATED, Code.NOT_FOUND)},
     security=[{"session": []}],
     tags=["attachments"],
 )
 async def download_attachment(chat_id: ChatIdHex, attachment_id: AttachmentIdHex, request: HTTPRequest) -> Stream:
     """Stream the object out."""
-    services, chat = services_of(request), bytes.fromhex(chat_id)
-    await chats.require_member(services.pool, chat, caller_of(request).device_id)
-    object_id, size_bytes = await attachments.find(services.pool, chat, bytes.fromhex(attachment_id))
+    services, chat, attachment = services_of(request), bytes.fromhex(chat_id), bytes.fromhex(attachment_id)
+    device_id = caller_of(request).device_id
+    object_id, size_bytes = await attachments.find(services.pool, chat, device_id, attachment)
     headers = {"Content-Length": str(size_bytes), "Cache-Control": "no-store"}
     chunks = await objects.get(services.objects, object_id)
     return Stream(chunks, media_type="application/octet-stream", headers=headers)

@@ -129,7 +129,8 @@ async def acknowledge_position(chat_id: ChatIdHex, data: JSONBody[AckPosition], 
     "/v1/inbox",
     guards=[require_session],
     summary="Read the inbox",
-    description="The oldest items that wait for the calling device. Delete them when they are persisted.",
+    description="The oldest items that wait for the calling device, as many as fit into a page. Delete them when they "
+    "are persisted; an empty page is the end.",
     responses=problems(Code.UNAUTHENTICATED),
     security=[{"session": []}],
     tags=["inbox"],
@@ -137,7 +138,8 @@ async def acknowledge_position(chat_id: ChatIdHex, data: JSONBody[AckPosition], 
 async def read_inbox(request: HTTPRequest) -> Inbox:
     """The calling device's items."""
     device_id = caller_of(request).device_id
-    return Inbox(await inbox.waiting(services_of(request).pool, device_id, [], limits.INBOX_ITEMS_PER_PAGE))
+    pool = services_of(request).pool
+    return Inbox(await inbox.waiting(pool, device_id, [], limits.INBOX_ITEMS_PER_PAGE, limits.PAGE_BYTES))
 
 
 @delete(

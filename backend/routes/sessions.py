@@ -23,7 +23,7 @@ from protocol.codes import Code
     request_max_body_size=limits.BODY_BYTES_MAX,
     summary="Ask for a challenge",
     description="No session. Any device id gets a challenge, so that nobody learns which devices exist.",
-    responses=problems(Code.TOO_MANY, Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE),
+    responses=problems(Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE),
     tags=["sessions"],
 )
 async def create_challenge(data: JSONBody[ChallengeRequest], request: HTTPRequest) -> Challenge:
@@ -37,7 +37,8 @@ async def create_challenge(data: JSONBody[ChallengeRequest], request: HTTPReques
     request_max_body_size=limits.BODY_BYTES_MAX,
     summary="Open a session",
     description="No session. The signature covers the server's public URL, the device id and the challenge. "
-    "A challenge is used up by its first answer, right or wrong.",
+    "A challenge is used up by its first answer, right or wrong. A device's oldest sessions beyond "
+    f"{limits.SESSIONS_PER_DEVICE_MAX} end, and their streams with them.",
     responses=problems(Code.UNAUTHENTICATED, Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE),
     tags=["sessions"],
 )
@@ -46,7 +47,9 @@ async def open_session(data: JSONBody[OpenSession], request: HTTPRequest) -> Ses
     services = services_of(request)
     device_key = await sessions.take_challenge(services.pool, data.device_id, data.challenge, int(time.time()))
     checks.session_answer(device_key, services.settings.url, data.challenge, data.signature)
-    token, expires_at_s = await sessions.open_session(services.pool, data.device_id, int(time.time() * 1000))
+    token, expires_at_s, ended = await sessions.open_session(services.pool, data.device_id, int(time.time() * 1000))
+    for token_hash in ended:
+        services.relay.hub.end_session(data.device_id, token_hash)
     return Session(format_token(token), expires_at_s)
 
 

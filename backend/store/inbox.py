@@ -8,18 +8,23 @@ from typing import Any
 from protocol.frames import InboxItem
 
 
-async def waiting(pool: Any, device_id: bytes, seen: Sequence[int], items_max: int) -> list[InboxItem]:
-    """The oldest `items_max` items of a device that are not in `seen`.
+async def waiting(pool: Any, device_id: bytes, seen: Sequence[int], items_max: int, bytes_max: int) -> list[InboxItem]:
+    """The oldest items of a device that are not in `seen`; none only if there are none.
 
+    No more than `items_max`, and no more than `bytes_max` of Welcomes, save that a first one always goes.
     Not "above the last id": ids are drawn before their transactions commit, so a lower one can appear later.
     """
     rows = await pool.fetch(
-        """SELECT i.item_id, i.kind, i.chat_id, c.kind AS chat_kind, i.position, w.welcome
-           FROM device_inbox i JOIN welcomes w USING (chat_id, position) JOIN chats c USING (chat_id)
-           WHERE i.device_id = $1 AND i.item_id <> ALL($2::bigint[]) ORDER BY i.item_id LIMIT $3""",
+        """SELECT * FROM (
+               SELECT *, sum(length(welcome)) OVER (ORDER BY item_id) AS bytes FROM (
+                   SELECT i.item_id, i.kind, i.chat_id, c.kind AS chat_kind, i.position, w.welcome
+                   FROM device_inbox i JOIN welcomes w USING (chat_id, position) JOIN chats c USING (chat_id)
+                   WHERE i.device_id = $1 AND i.item_id <> ALL($2::bigint[]) ORDER BY i.item_id LIMIT $3) oldest) page
+           WHERE bytes <= $4 OR bytes = length(welcome) ORDER BY item_id""",
         device_id,
         seen,
         items_max,
+        bytes_max,
     )
     return [
         InboxItem(

@@ -1,28 +1,39 @@
-"""Key packages: published by devices, each given out once, then the last-resort one."""
+"""Key packages: published by devices, each given out once, then the last-resort one.
+
+A one-time package that was given out leaves its reference behind until it expires: an upload that is repeated because
+its answer was lost does not bring it back.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from backend import limits
 from backend.errors import ProblemError, not_found
 from crypto.public import KeyPackageHeader
 from protocol.api import ClaimedKeyPackage
 from protocol.codes import Code
 from protocol.limits import KEY_PACKAGES_PER_DEVICE_MAX
 
-_COUNT = "SELECT count(*) FROM key_packages WHERE device_id = $1 AND NOT last_resort AND not_after_s >= $2"
+_COUNT = """SELECT count(*) FROM key_packages
+    WHERE device_id = $1 AND NOT last_resort AND key_package IS NOT NULL AND not_after_s >= $2"""
+
+_FORGET_OLDEST = """DELETE FROM key_packages WHERE device_id = $1 AND key_package IS NULL AND number <= (
+    SELECT number FROM key_packages WHERE device_id = $1 AND key_package IS NULL
+    ORDER BY number DESC LIMIT 1 OFFSET $2)"""
 
 
 async def publish(pool: Any, device_id: bytes, packages: Sequence[tuple[KeyPackageHeader, bytes]], now: int) -> int:
     """Add a device's verified key packages; a last-resort one takes the place of the former. Returns `count`.
 
-    One that is held already stays as it is, so a resend is harmless. Raises `ProblemError` too_many.
+    One that is held or was given out already stays as it is, so a resend is harmless. Raises `ProblemError` too_many.
     """
     async with pool.acquire() as connection, connection.transaction():
         # One publisher of a device at a time, or two could pass the limit together.
         await connection.execute("SELECT 1 FROM devices WHERE device_id = $1 FOR UPDATE", device_id)
         await connection.execute("DELETE FROM key_packages WHERE device_id = $1 AND not_after_s < $2", device_id, now)
+        await connection.execute(_FORGET_OLDEST, device_id, limits.CLAIMED_KEY_PACKAGES_PER_DEVICE_MAX)
         if any(header.last_resort for header, _ in packages):
             await connection.execute("DELETE FROM key_packages WHERE device_id = $1 AND last_resort", device_id)
         for header, package in packages:
@@ -67,13 +78,14 @@ async def claim(
         # SKIP LOCKED: takers at the same time pick different rows instead of waiting for one another.
         rows = await connection.fetch(
             """WITH picked AS (
-                   SELECT k.device_id, k.reference FROM unnest($1::bytea[]) d (device_id) CROSS JOIN LATERAL (
-                       SELECT device_id, reference FROM key_packages p
-                       WHERE p.device_id = d.device_id AND NOT p.last_resort AND p.not_after_s >= $2
+                   SELECT k.* FROM unnest($1::bytea[]) d (device_id) CROSS JOIN LATERAL (
+                       SELECT device_id, reference, key_package FROM key_packages p
+                       WHERE p.device_id = d.device_id AND NOT p.last_resort AND p.key_package IS NOT NULL
+                           AND p.not_after_s >= $2
                        ORDER BY p.number LIMIT 1 FOR UPDATE SKIP LOCKED) k)
-               DELETE FROM key_packages k USING picked
+               UPDATE key_packages k SET key_package = NULL FROM picked
                WHERE k.device_id = picked.device_id AND k.reference = picked.reference
-               RETURNING k.device_id, k.key_package""",
+               RETURNING picked.device_id, picked.key_package""",
             [row["device_id"] for row in devices],
             now,
         )
@@ -90,7 +102,8 @@ async def claim(
             raise ProblemError(Code.KEY_PACKAGES_EXHAUSTED, "a device of this account has no key package left")
         left = await connection.fetch(
             """SELECT d.device_id, (SELECT count(*) FROM key_packages p
-                   WHERE p.device_id = d.device_id AND NOT p.last_resort AND p.not_after_s >= $2) AS one_time_left
+                   WHERE p.device_id = d.device_id AND NOT p.last_resort AND p.key_package IS NOT NULL
+                       AND p.not_after_s >= $2) AS one_time_left
                FROM unnest($1::bytea[]) d (device_id)""",
             list(taken),
             now,

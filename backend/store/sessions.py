@@ -27,18 +27,23 @@ class Caller:
 async def create_challenge(pool: Any, device_id: bytes, now: int) -> tuple[bytes, int]:
     """A fresh challenge and its end (Unix seconds). Any device id gets one: the answer shows who it is.
 
-    Raises `ProblemError` too_many when this device, or everybody together, has too many unanswered ones.
+    Nobody is refused, and there is no limit for one device: whoever asks in its name would lock it out. Above
+    `CHALLENGES_MAX` everybody's oldest go, which are those that nobody is about to answer.
     """
     challenge, expires_at_s = secrets.token_bytes(CHALLENGE_BYTES), now + limits.CHALLENGE_LIFETIME_S
     async with pool.acquire() as connection, connection.transaction():
-        await connection.execute("DELETE FROM session_challenges WHERE expires_at_s <= $1", now)
-        waiting, everybodys = await connection.fetchrow(
-            """SELECT (SELECT count(*) FROM session_challenges WHERE device_id = $1),
-                      (SELECT count(*) FROM session_challenges)""",
-            device_id,
+        # SKIP LOCKED: those who clean up at the same time do not wait for one another.
+        await connection.execute(
+            """DELETE FROM session_challenges WHERE challenge IN (
+                   SELECT challenge FROM session_challenges WHERE expires_at_s <= $1 FOR UPDATE SKIP LOCKED)""",
+            now,
         )
-        if waiting >= limits.CHALLENGES_PER_DEVICE_MAX or everybodys >= limits.CHALLENGES_MAX:
-            raise ProblemError(Code.TOO_MANY, f"wait {limits.CHALLENGE_LIFETIME_S} seconds, or answer a challenge")
+        await connection.execute(
+            """DELETE FROM session_challenges WHERE challenge IN (
+                   SELECT challenge FROM session_challenges ORDER BY expires_at_s
+                   LIMIT greatest(0, 1 + (SELECT count(*) FROM session_challenges) - $1) FOR UPDATE SKIP LOCKED)""",
+            limits.CHALLENGES_MAX,
+        )
         await connection.execute(
             "INSERT INTO session_challenges (challenge, device_id, expires_at_s) VALUES ($1, $2, $3)",
             challenge,
@@ -66,8 +71,11 @@ async def take_challenge(pool: Any, device_id: bytes, challenge: bytes, now: int
     return device_key
 
 
-async def open_session(pool: Any, device_id: bytes, now_ms: int) -> tuple[bytes, int]:
-    """A new session: its token (32 random bytes) and its end (Unix seconds). A device's oldest ones beyond 8 end."""
+async def open_session(pool: Any, device_id: bytes, now_ms: int) -> tuple[bytes, int, list[bytes]]:
+    """A new session: its token (32 random bytes) and its end (Unix seconds). A device's oldest ones beyond 8 end.
+
+    The third are the token hashes of those that ended so: their streams are to be closed.
+    """
     token, now = secrets.token_bytes(32), now_ms // 1000
     expires_at_s = now + limits.SESSION_LIFETIME_S
     async with pool.acquire() as connection, connection.transaction():
@@ -80,15 +88,15 @@ async def open_session(pool: Any, device_id: bytes, now_ms: int) -> tuple[bytes,
             now_ms,
             expires_at_s,
         )
-        await connection.execute(
+        ended = await connection.fetch(
             """DELETE FROM sessions WHERE token_hash IN (
                    SELECT token_hash FROM sessions WHERE device_id = $1
-                   ORDER BY created_at_ms DESC, (token_hash = $2) DESC OFFSET $3)""",
+                   ORDER BY created_at_ms DESC, (token_hash = $2) DESC OFFSET $3) RETURNING token_hash""",
             device_id,
             _hash(token),
             limits.SESSIONS_PER_DEVICE_MAX,
         )
-    return token, expires_at_s
+    return token, expires_at_s, [row["token_hash"] for row in ended]
 
 
 async def find(pool: Any, token: bytes, now: int) -> Caller:
@@ -99,14 +107,24 @@ async def find(pool: Any, token: bytes, now: int) -> Caller:
         now,
     )
     if row is None:
-        raise ProblemError(Code.UNAUTHENTICATED, "the session is unknown, ended or expired; open a new one")
+        raise _ended()
     account_id, device_id, expires_at_s = row
     return Caller(account_id, device_id, _hash(token), expires_at_s)
+
+
+async def require_open(pool: Any, token_hash: bytes) -> None:
+    """Raise `ProblemError` unauthenticated unless the session is still there."""
+    if await pool.fetchval("SELECT 1 FROM sessions WHERE token_hash = $1", token_hash) is None:
+        raise _ended()
 
 
 async def close_session(token_hash: bytes) -> None:
     """End a session; it is good for nothing from now on."""
     await Sessions.delete().where(Sessions.token_hash == token_hash)
+
+
+def _ended() -> ProblemError:
+    return ProblemError(Code.UNAUTHENTICATED, "the session is unknown, ended or expired; open a new one")
 
 
 def _hash(token: bytes) -> bytes:

@@ -104,7 +104,9 @@ class Device:
         return await self.call("POST", "/v1/sessions/challenges", api.ChallengeRequest(self.device_id), api.Challenge)
 
     async def open_session(self) -> None:
-        challenge = await self.challenge()
+        await self.answer(await self.challenge())
+
+    async def answer(self, challenge: api.Challenge) -> None:
         signature = answer_challenge(self.keys, self.server.url, challenge.challenge)
         body = api.OpenSession(self.device_id, challenge.challenge, signature)
         self.token = (await self.call("POST", "/v1/sessions", body, api.Session)).token

@@ -162,16 +162,6 @@ async def test_an_unknown_device_looks_like_a_known_one(shared_server: Server) -
         )
 
 
-async def test_unanswered_challenges_are_limited(shared_server: Server) -> None:
-    async with people(shared_server, 2) as (alice, bob):
-        for _ in range(limits.CHALLENGES_PER_DEVICE_MAX):
-            await alice.challenge()
-        with pytest.raises(Refusal) as refusal:
-            await alice.challenge()
-        assert (refusal.value.status, refusal.value.code) == (429, "too_many")
-        await bob.challenge()
-
-
 async def test_a_session_ends_when_it_expires_or_is_closed(shared_server: Server) -> None:
     async with people(shared_server, 2) as (alice, bob):
         await rows(

@@ -37,6 +37,7 @@ def bodies(device: Device, chat: bytes) -> dict[tuple[str, str], msgspec.Struct]
     return {
         ("POST", "/v1/accounts"): device.registration(os.urandom(16)),
         ("POST", "/v1/sessions"): api.OpenSession(device.device_id, os.urandom(32), os.urandom(64)),
+        ("POST", "/v1/sessions/challenges"): api.ChallengeRequest(bytes(19)),  # a good one is granted to anybody
         ("POST", "/v1/key_packages"): api.UploadKeyPackages([os.urandom(300)], os.urandom(300)),
         ("POST", "/v1/chats"): NO_CHAT,
         ("POST", f"/v1/chats/{chat.hex()}/messages"): send_request(chat, FAR_EPOCH),

@@ -55,24 +55,25 @@ async def _fetch(url: str, query: str) -> list[tuple[Any, ...]]:
 
 
 def test_there_and_back_and_there_again_gives_one_schema(empty_database: str) -> None:
-    assert run_async(database.migrate(empty_database)) == 2
+    assert run_async(database.migrate(empty_database)) == 3
     there = run_async(_fetch(empty_database, SCHEMA))
     run_async(database.unmigrate(empty_database))
     left = run_async(_fetch(empty_database, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"))
     assert left == [("migration",)]
-    assert run_async(database.migrate(empty_database)) == 2
+    assert run_async(database.migrate(empty_database)) == 3
     assert run_async(_fetch(empty_database, SCHEMA)) == there
     assert run_async(database.migrate(empty_database)) == 0
 
 
-def test_one_step_back_and_forth_gives_one_schema(empty_database: str) -> None:
+@pytest.mark.parametrize("first_undone, undone", [("2026-11-23T10:30:00:000000", 1), ("2026-11-23T08:30:00:000000", 2)])
+def test_some_steps_back_and_forth_give_one_schema(empty_database: str, first_undone: str, undone: int) -> None:
     """The raw steps alone, each undone in the reverse order."""
     run_async(database.migrate(empty_database))
     there = run_async(_fetch(empty_database, SCHEMA))
-    back = BackwardsMigrationManager(app_name="backend", migration_id="1", auto_agree=True)
+    back = BackwardsMigrationManager(app_name="backend", migration_id=first_undone, auto_agree=True)
     run_async(database._run(empty_database, back))
     assert run_async(_fetch(empty_database, SCHEMA)) != there
-    assert run_async(database.migrate(empty_database)) == 1
+    assert run_async(database.migrate(empty_database)) == undone
     assert run_async(_fetch(empty_database, SCHEMA)) == there
 
 
@@ -110,7 +111,7 @@ def test_processes_that_migrate_at_once_all_succeed(empty_database: str) -> None
         for _ in range(3)
     ]
     printed = sorted(process.communicate(timeout=60)[0].strip() for process in processes)
-    assert printed == ["0", "0", "2"]
+    assert printed == ["0", "0", "3"]
     assert [process.returncode for process in processes] == [0, 0, 0]
 
 

@@ -14,8 +14,11 @@ from typing import Any, get_args, get_type_hints
 import msgspec
 import pytest
 
+from backend.settings import Settings
 from crypto.mls import framing
 from crypto.secret import Secret
+from protocol import api
+from sealdesk_cli.links import Invitation
 from tests.contracts.tree import inside, modules
 
 CANARY = b"canary-0123456789-canary"
@@ -113,6 +116,18 @@ def test_what_holds_a_secret_does_not_display_it(display: str) -> None:
     found = list(holders())
     assert len(found) >= 5, "the search for holders no longer finds them"
     assert [holder.__qualname__ for holder in found if shows(DISPLAYS[display](holding(holder)))] == []
+
+
+def test_what_opens_doors_is_not_displayed_either() -> None:
+    """Tokens, invitations and database passwords are no `Secret`s: they travel in the clear inside TLS."""
+    canary = CANARY.decode("latin-1")
+    for value in (
+        api.Session(canary, 0),
+        api.RegisterAccount(invitation=CANARY, signing_key_certificate=b"", device_certificate=b"", device_list=b""),
+        Invitation("https://chat.example.org", CANARY),
+        Settings(database_url=f"postgresql://user:{canary}@host/name"),
+    ):
+        assert not any(shows(show(value)) for show in DISPLAYS.values()), type(value)
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
