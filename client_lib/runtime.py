@@ -32,6 +32,9 @@ log = logging.getLogger("sealdesk.client")
 ERASE_S = 1.0
 """How long the write-ahead log may keep what a step has deleted."""
 
+RECONNECT_LONGEST_S = 15.0
+"""A person who waits for the server to come back waits no longer than this after it did."""
+
 RETRY_SOON = frozenset({Code.UNAVAILABLE, Code.INTERNAL, Code.TOO_MANY, Code.UNAUTHENTICATED})
 """Refusals after which we connect again, with back-off, and send again what has no answer."""
 
@@ -188,9 +191,9 @@ class Runtime:
                     settled.set_exception(ClientError(f"the change was refused: {event.reason}"))
 
     async def _stay_connected(self) -> None:
-        backoff = Backoff()
+        backoff = Backoff(longest_s=RECONNECT_LONGEST_S)
         while not self._stopping:
-            self._stream = Stream(self.http)
+            self._stream = Stream(self.http, backoff)
             try:
                 async with aclosing(self._stream.events()) as events:
                     async for event in events:

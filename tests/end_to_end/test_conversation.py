@@ -86,7 +86,7 @@ async def test_messages_sent_while_the_server_is_down_go_out_when_it_is_back(
         await chat.send("into the dark")
         assert [message.status for message in chat.history()] == ["sending"]
         await asyncio.to_thread(server.start)
-        await until(lambda: texts(bob, chat) == ["into the dark"])
+        await until(lambda: texts(bob, chat) == ["into the dark"], 60)
 
 
 async def test_a_swapped_attachment_is_refused_and_leaves_no_file(
