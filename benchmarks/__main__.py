@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with Steps(console) as steps:
             if options.only in (None, "crypto"):
-                plan = crypto_figures.plan(quick=options.quick, full=options.full)
+                plan = crypto_figures.plan(quick=options.quick)
                 crypto_figures.measure(figures, plan, steps.say)
             if options.only in (None, "server"):
                 server_figures.measure(figures, quick=options.quick, say=steps.say)
@@ -88,7 +88,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--only", choices=AREAS, help="measure one area")
     parser.add_argument("--quick", action="store_true", help="show that everything runs; the figures mean nothing")
-    parser.add_argument("--full", action="store_true", help="X-Wing in a group of 1,000 too: about a minute more")
     parser.add_argument("--json", action="store_true", help="show JSON in place of tables")
     return parser
 

@@ -29,7 +29,6 @@ from crypto.suites import CipherSuite
 
 MEMBERS = (2, 100, 1_000)
 MEMBERS_QUICK = (2, 8)
-X_WING_MEMBERS = (2, 100)
 """A group of 1,000 takes X-Wing half a minute to fill: only on request."""
 
 PLAINTEXT_BYTES = 1_024
@@ -43,7 +42,6 @@ class Plan:
     """What to measure, and how thoroughly."""
 
     members: Sequence[int]
-    x_wing_members: Sequence[int]
     messages: int
     commits: int
     effort: Effort
@@ -51,14 +49,14 @@ class Plan:
     def parts(self) -> list[tuple[str, CipherSuite, Sequence[int]]]:
         """Each implementation's name in the results, its suite and its group sizes."""
         ours = ("ours", suites.suite(1), self.members)
-        return [ours, ("ours_xwing", suites.X_WING, self.x_wing_members)]
+        return [ours, ("ours_xwing", suites.X_WING, self.members)]
 
 
-def plan(*, quick: bool, full: bool) -> Plan:
-    """The quick plan only shows that everything runs; the full one has X-Wing in groups of every size."""
+def plan(*, quick: bool) -> Plan:
+    """The quick plan only shows that everything runs."""
     if quick:
-        return Plan(MEMBERS_QUICK, MEMBERS_QUICK, messages=20, commits=2, effort=Effort(0, 1))
-    return Plan(MEMBERS, MEMBERS if full else X_WING_MEMBERS, messages=3_000, commits=100, effort=Effort(2.0, 5))
+        return Plan(MEMBERS_QUICK, messages=20, commits=2, effort=Effort(0, 1))
+    return Plan(MEMBERS, messages=3_000, commits=100, effort=Effort(2.0, 5))
 
 
 def measure(figures: Figures, wanted: Plan, say: Say) -> None:

@@ -112,10 +112,9 @@ def test_the_report_shows_what_the_json_holds(content: Any) -> None:
 
 
 def test_a_whole_run_measures_what_was_asked_for() -> None:
-    whole = crypto_figures.plan(quick=False, full=False)
+    whole = crypto_figures.plan(quick=False)
     assert tuple(whole.members) == (2, 100, 1_000)
-    assert tuple(whole.x_wing_members) == (2, 100)
-    assert tuple(crypto_figures.plan(quick=False, full=True).x_wing_members) == (2, 100, 1_000)
+    assert [tuple(sizes) for _, _, sizes in whole.parts()] == [(2, 100, 1_000)] * 2
     (offered,) = [scenario for scenario in server_figures.scenarios(quick=False) if scenario.kind == "offer"]
     assert (offered.name, offered.per_second) == ("at_1000", 1_000)
 
