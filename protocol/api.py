@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
@@ -15,6 +15,16 @@ KeyPackageBytes = Annotated[
     bytes, Meta(min_length=1, max_length=limits.KEY_PACKAGE_BYTES_MAX, description="MLSMessage with a KeyPackage.")
 ]
 UnixSeconds = Annotated[int, Meta(ge=0, le=2**62, description="Server's clock, Unix seconds.")]
+
+
+def _redacted(struct: Struct) -> str:
+    """The `repr` of what opens doors to whoever reads it in a log or a traceback."""
+    return f"{type(struct).__name__}(redacted)"
+
+
+def _redacted_for_rich(_: Struct) -> list[tuple[str, Any]]:
+    """The same for `rich`, which asks for the fields first: msgspec would give them all."""
+    return [("redacted", True)]
 
 
 class RegisterAccount(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -39,8 +49,8 @@ class RegisterAccount(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         ),
     ]
 
-    def __repr__(self) -> str:
-        return "RegisterAccount(redacted)"
+    __repr__ = _redacted
+    __rich_repr__ = _redacted_for_rich
 
 
 class Account(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -90,6 +100,9 @@ class OpenSession(Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ]
 
+    __repr__ = _redacted
+    __rich_repr__ = _redacted_for_rich
+
 
 class Session(Struct, frozen=True, forbid_unknown_fields=True):
     """Send `token` as `Authorization: Bearer TOKEN`. The server keeps only its hash."""
@@ -99,8 +112,8 @@ class Session(Struct, frozen=True, forbid_unknown_fields=True):
     ]
     expires_at: UnixSeconds
 
-    def __repr__(self) -> str:
-        return "Session(redacted)"
+    __repr__ = _redacted
+    __rich_repr__ = _redacted_for_rich
 
 
 class UploadKeyPackages(Struct, frozen=True, forbid_unknown_fields=True):

@@ -13,11 +13,11 @@ from protocol.codes import Code
 from protocol.limits import INVITATION_CODE_BYTES
 
 
-async def create(now: int, lifetime_s: int = limits.INVITATION_LIFETIME_S) -> bytes:
-    """Make a code of 16 random bytes, good once until `now + lifetime_s` (Unix seconds). Only its hash is kept."""
+async def create(now: int) -> bytes:
+    """Make a code of 16 random bytes, good once within a lifetime from `now` (Unix seconds). Only its hash is kept."""
     code = secrets.token_bytes(INVITATION_CODE_BYTES)
     await Invitations.delete().where(Invitations.expires_at_s <= now)
-    await Invitations.insert(Invitations(code_hash=_hash(code), expires_at_s=now + lifetime_s))
+    await Invitations.insert(Invitations(code_hash=_hash(code), expires_at_s=now + limits.INVITATION_LIFETIME_S))
     return code
 
 

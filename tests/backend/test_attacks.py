@@ -16,10 +16,10 @@ from typing import Any, cast
 
 import pytest
 
-from backend import database, limits, objects, postgres
+from backend import database, limits, objects, postgres, postgres_files
 from backend.errors import ProblemError
 from backend.hub import Hub
-from backend.postgres import PostgresError
+from backend.postgres_files import PostgresError
 from backend.settings import Settings
 from backend.store import attachments, sessions
 from backend.store.sessions import Caller
@@ -120,16 +120,15 @@ async def test_an_upload_that_outlasts_its_senders_membership_leaves_nothing(sha
     async with people(shared_server, 2) as (alice, mallory):
         chat = await alice.create_chat()
         await alice.commit(chat, 0, added=[mallory])
-        begun, removed = asyncio.Event(), asyncio.Event()
+        removed = asyncio.Event()
 
         async def body() -> AsyncIterator[bytes]:
-            yield bytes(500_000)
-            begun.set()
+            yield bytes(12_000_000)
             await removed.wait()
             yield bytes(500_000)
 
         async def upload() -> int:
-            headers = {**OCTETS, "Authorization": f"Bearer {mallory.token}", "Content-Length": "1000000"}
+            headers = {**OCTETS, "Authorization": f"Bearer {mallory.token}", "Content-Length": "12500000"}
             url = shared_server.url + new_path(chat)
             async with mallory.http.put(url, data=body(), headers=headers) as response:
                 return response.status
@@ -137,8 +136,9 @@ async def test_an_upload_that_outlasts_its_senders_membership_leaves_nothing(sha
         before = _stored_files(shared_server)
         async with asyncio.TaskGroup() as group:
             task = group.create_task(upload())
-            await begun.wait()
-            await asyncio.sleep(0.1)  # past the check at the upload's beginning
+            async with asyncio.timeout(10):
+                while _stored_files(shared_server) == before:  # past the check at the upload's beginning
+                    await alice.request("GET", "/health/live")
             await alice.commit(chat, 1, removed=[mallory])
             removed.set()
         assert task.result() == 404
@@ -334,7 +334,7 @@ def test_a_link_where_the_socket_folder_should_be_is_not_followed(shared_place: 
     treasure = shared_place / "treasure"
     treasure.mkdir(mode=0o700)
     data = shared_place / ("d" * 90)  # too long for a socket's path: the socket's folder is in /tmp
-    link = postgres.locate(data).sockets
+    link = postgres_files.locate(data).sockets
     assert link.parent == shared_place / "tmp"
     link.symlink_to(treasure)
     os.lchown(link, STRANGER, STRANGER)
@@ -347,7 +347,7 @@ def test_a_link_where_the_socket_folder_should_be_is_not_followed(shared_place: 
 @as_root
 def test_a_socket_folder_of_another_user_is_not_used(shared_place: Path) -> None:
     data = shared_place / ("d" * 90)
-    folder = postgres.locate(data).sockets
+    folder = postgres_files.locate(data).sockets
     folder.mkdir(mode=0o700)
     os.chown(folder, STRANGER, STRANGER)
     with pytest.raises(PostgresError, match="is a link or belongs to somebody else"):
@@ -365,7 +365,7 @@ def test_a_database_folder_that_another_user_made_first_is_not_used(
     trap.mkdir(mode=0o711)
     # As where /var/lib cannot be used: the folder that `nobody` can reach is in /tmp.
     monkeypatch.setattr(os, "access", lambda path, _: path != Path("/var/lib"))
-    folder = postgres.locate(closed / "data").folder
+    folder = postgres_files.locate(closed / "data").folder
     assert folder.parent == shared_place / "tmp"
     for first in (False, True):  # after a reboot that emptied /tmp, and before the first start
         if folder.is_symlink():

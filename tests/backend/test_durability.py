@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
-import time
 
 import asyncpg
 import pytest
@@ -14,17 +14,24 @@ from websockets.exceptions import ConnectionClosed
 from backend.operator import OperatorError, serve
 from protocol import frames
 from protocol.codes import Code
-from tests.backend.people import Device, StreamClient, people, rows, send_request
+from tests.backend.people import WAIT_S, Device, StreamClient, people, rows, send_request
 from tests.conftest import Server, run_in_thread
 
+ANSWERED = 60
+"""What each sender waits for before the server is killed."""
 
-async def _send_until_it_dies(device: Device, chat: bytes, sent: list[frames.Send], stream: StreamClient) -> None:
+
+async def _send_until_it_dies(
+    device: Device, chat: bytes, sent: list[frames.Send], stream: StreamClient, answered: asyncio.Event
+) -> None:
     try:
-        while True:
+        for batches in itertools.count(1):
             batch = [send_request(chat, 1) for _ in range(20)]
             sent.extend(batch)
             await stream.send(*batch)
             await stream.until_accepted(batch[-1].message_id)
+            if batches * len(batch) >= ANSWERED:
+                answered.set()
     except ConnectionClosed:
         await stream.closed()
 
@@ -39,17 +46,19 @@ async def test_r01_nothing_acknowledged_is_lost_by_kill_9(server: Server) -> Non
             streams = []
             async with devices[0].stream() as first, devices[1].stream() as second:
                 streams = [first, second]
+                answered = [asyncio.Event() for _ in streams]
                 tasks = [
-                    asyncio.create_task(_send_until_it_dies(device, chat, sent, stream))
-                    for device, stream in zip(devices[:2], streams, strict=True)
+                    asyncio.create_task(_send_until_it_dies(device, chat, sent, stream, event))
+                    for device, stream, event in zip(devices[:2], streams, answered, strict=True)
                 ]
-                await asyncio.sleep(0.3)
+                async with asyncio.timeout(WAIT_S):
+                    await asyncio.gather(*(event.wait() for event in answered))
                 await asyncio.to_thread(server.kill9)
                 await asyncio.gather(*tasks)
             for stream in streams:
                 accepted |= {f.message_id: f.position for f in stream.received if isinstance(f, frames.Accepted)}
             await asyncio.to_thread(server.start)
-        assert len(accepted) > 100
+        assert len(accepted) >= 3 * 2 * ANSWERED
         async with devices[2].stream() as stream:
             await stream.until(frames.CaughtUp)
             log = {f.message_id: f.position for f in stream.received if isinstance(f, frames.Message)}
@@ -77,17 +86,17 @@ async def test_sigterm_answers_what_was_taken_and_closes_with_1012(server: Serve
             requests = [send_request(chat, 1) for _ in range(900)]
             await here.send(*requests)
             await here.until(frames.Accepted)  # the whole message was taken
-            started = time.monotonic()
             server.signal(signal.SIGTERM)
             codes = await asyncio.gather(here.closed(), there.closed(), idle.closed())
             assert codes == [1012, 1012, 1012]
             assert await asyncio.to_thread(server.wait) == 0
-            assert time.monotonic() - started < server.settings.stop_timeout_s
         answered = {f.message_id for f in here.received if isinstance(f, frames.Accepted)}
         assert answered == {request.message_id for request in requests}
         (count,) = await rows(server, "SELECT count(*) FROM messages")
         assert count[0] == 901
-        assert "server.stopped" in server.log_path.read_text()
+        log = server.log_path.read_text()
+        assert "server.stopped" in log
+        assert "server.drain_timeout" not in log
 
 
 async def test_sigterm_is_not_held_up_by_a_peer_that_reads_nothing(server: Server) -> None:
@@ -148,4 +157,4 @@ def test_a_second_server_on_one_database_does_not_start(server: Server, unused_p
 
 def test_a_port_in_use_is_said_in_one_line(server: Server) -> None:
     with pytest.raises(OperatorError, match="cannot listen on 127"):
-        run_in_thread(lambda: serve(server.settings))
+        run_in_thread(lambda: serve(server.settings, lambda: None))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 
 from protocol import api, frames
-from tests.backend.people import Device, StreamClient, commit_request, digest, people, send_request
+from tests.backend.people import Device, StreamClient, commit_request, digest, people, rows, send_request
 from tests.backend.test_problems import check_problem
 from tests.conftest import Server
 
@@ -31,22 +31,40 @@ NO_CHAT = frames.CreateChat(os.urandom(16), os.urandom(32), "crowd")  # type: ig
 FAR_EPOCH = 0x0505_0505_0505_0505
 
 
+ATTACHMENT = ("PUT", "/v1/chats/{chat_id}/attachments/{attachment_id}")
+
+
 def bodies(device: Device, chat: bytes) -> dict[tuple[str, str], msgspec.Struct]:
-    """Every route that takes a body, with one that is well-formed and is refused: unknown ids, wrong signatures."""
-    foreign = os.urandom(32)
+    """The JSON routes, each with a body that is well-formed and changes nothing: unknown ids, wrong signatures.
+
+    A challenge is given to anybody who asks; see `digest_without_challenges`.
+    """
     return {
         ("POST", "/v1/accounts"): device.registration(os.urandom(16)),
+        ("POST", "/v1/sessions/challenges"): api.ChallengeRequest(device.device_id),
         ("POST", "/v1/sessions"): api.OpenSession(device.device_id, os.urandom(32), os.urandom(64)),
-        ("POST", "/v1/sessions/challenges"): api.ChallengeRequest(bytes(19)),  # a good one is granted to anybody
         ("POST", "/v1/key_packages"): api.UploadKeyPackages([os.urandom(300)], os.urandom(300)),
         ("POST", "/v1/chats"): NO_CHAT,
-        ("POST", f"/v1/chats/{chat.hex()}/messages"): send_request(chat, FAR_EPOCH),
-        ("POST", f"/v1/chats/{chat.hex()}/commits"): commit_request(chat, FAR_EPOCH),
-        ("POST", f"/v1/chats/{foreign.hex()}/messages"): send_request(foreign, 0),
-        ("PUT", f"/v1/chats/{foreign.hex()}/position"): api.AckPosition(1),
-        ("PUT", f"/v1/chats/{foreign.hex()}/attachments/{ZERO16}"): api.AckPosition(1),
-        ("POST", f"/v1/accounts/{ZERO20}/key_packages/claims"): api.AckPosition(1),
+        ("POST", "/v1/chats/{chat_id}/messages"): send_request(chat, FAR_EPOCH),
+        ("POST", "/v1/chats/{chat_id}/commits"): commit_request(chat, FAR_EPOCH),
+        ("PUT", "/v1/chats/{chat_id}/position"): api.AckPosition(1),  # of an empty log
     }
+
+
+async def routes_with_bodies(device: Device) -> dict[tuple[str, str], str]:
+    """From the server's OpenAPI: method and path of each operation that takes a body, and the body's media type."""
+    _, _, content = await device.request("GET", "/schema/openapi.json")
+    found = {}
+    for path, item in msgspec.json.decode(content)["paths"].items():
+        for method, operation in item.items():
+            if "requestBody" in operation:
+                (found[method.upper(), path],) = operation["requestBody"]["content"]
+    return found
+
+
+async def digest_without_challenges(server: Server) -> str:
+    await rows(server, "DELETE FROM session_challenges")
+    return await digest(server)
 
 
 @st.composite
@@ -120,13 +138,41 @@ def test_random_bytes_at_every_route_change_nothing(shared_server: Server) -> No
         context = people(shared_server, 1)
         (device,) = runner.run(context.__aenter__())
         chat = runner.run(device.create_chat())
-        before = runner.run(digest(shared_server))
-        for (method, path), body in bodies(device, chat).items():
-            headers = OCTETS if "/attachments/" in path else JSON
-
+        routes = bodies(device, chat)
+        every = runner.run(routes_with_bodies(device))
+        assert every == {**dict.fromkeys(routes, "application/json"), ATTACHMENT: "application/octet-stream"}
+        before = runner.run(digest_without_challenges(shared_server))
+        for (method, path), body in routes.items():
             contents = st.one_of(mutations(msgspec.json.encode(body)), struct_mutations(body))
-            explore(EXAMPLES_PER_ROUTE)(given(contents)(attack_on(runner, device, method, path, headers)))()
-        assert runner.run(digest(shared_server)) == before
+            attack = attack_on(runner, device, method, path.format(chat_id=chat.hex()), JSON)
+            explore(EXAMPLES_PER_ROUTE)(given(contents)(attack))()
+        # Where no body is expected, and where the chat is not one's own.
+        for path in (f"/v1/accounts/{ZERO20}/key_packages/claims", f"/v1/chats/{ZERO32}/messages"):
+            contents = mutations(msgspec.json.encode(send_request(bytes(32), 0)))
+            explore(EXAMPLES_PER_ROUTE)(given(contents)(attack_on(runner, device, "POST", path, JSON)))()
+        assert runner.run(digest_without_challenges(shared_server)) == before
+        runner.run(context.__aexit__(None, None, None))
+
+
+def test_random_bytes_as_an_attachment_come_back_as_they_were(shared_server: Server) -> None:
+    with asyncio.Runner() as runner:
+        context = people(shared_server, 1)
+        (device,) = runner.run(context.__aenter__())
+        chat = runner.run(device.create_chat())
+        method, template = ATTACHMENT
+
+        def attack(content: bytes) -> None:
+            path = template.format(chat_id=chat.hex(), attachment_id=os.urandom(16).hex())
+            answer = runner.run(device.request(method, path, content, OCTETS))
+            kept = runner.run(device.request("GET", path))
+            if content:
+                assert (answer[0], kept[0], kept[2]) == (201, 200, content)
+            else:
+                check_problem(*answer, "malformed")
+                check_problem(*kept, "not_found")
+
+        contents = mutations(msgspec.json.encode(api.AckPosition(1)))
+        explore(EXAMPLES_PER_ROUTE)(given(contents)(attack))()
         runner.run(context.__aexit__(None, None, None))
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from backend import operator, postgres
-from backend.postgres import PostgresError
+from backend import operator, postgres, postgres_files
+from backend.postgres_files import PostgresError
 from backend.settings import Settings
 from tests.conftest import ROOT, run_async, run_in_thread
 
@@ -63,7 +63,7 @@ def test_it_starts_serves_one_owner_and_stops(data_folder: Path) -> None:
         pid = running.process.pid
         assert run_async(_version(running.url("postgres"))).startswith("18")
         with postgres.attach_or_start(data_folder) as attached:
-            assert not attached.owned
+            assert attached.process is None
             assert attached.url() == running.url()
         assert not gone(pid)
         expected = "nobody" if AS_ROOT else pwd.getpwuid(os.geteuid()).pw_name
@@ -153,7 +153,7 @@ def test_kill_9_of_the_parent_leaves_no_postgres(data_folder: Path) -> None:
 
 def test_a_failed_initdb_is_not_taken_for_a_database(data_folder: Path) -> None:
     """A process that was killed while it made the data folder leaves one under another name."""
-    cluster = postgres.locate(data_folder)
+    cluster = postgres_files.locate(data_folder)
     (cluster.folder / "data.new").mkdir()
     (cluster.folder / "data.new" / "PG_VERSION").write_text("18")
     with postgres.start(data_folder, durable=False) as running:
@@ -187,7 +187,7 @@ def test_as_root_a_closed_data_folder_is_left_closed(tmp_path: Path) -> None:
 def test_as_root_binaries_that_nobody_can_read_are_copied(data_folder: Path, tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    installation = postgres.find_binaries().parent
+    installation = postgres_files.find_binaries().parent
     shutil.copytree(installation, closed / installation.parent.name / installation.name, symlinks=True)
     libraries = installation.parent.parent / f"{installation.parent.name}.libs"
     if libraries.is_dir():
@@ -210,7 +210,7 @@ def test_without_root_it_runs_as_oneself(data_folder: Path) -> None:
     home.mkdir()
     shutil.copytree(ROOT / "backend", home / "backend", ignore=shutil.ignore_patterns("__pycache__"))
     # As root, so that the binaries are where the user can read them.
-    cluster = postgres.locate(data_folder)
+    cluster = postgres_files.locate(data_folder)
     installation = home / "install"
     shutil.copytree(cluster.binaries.parent.parent.parent, installation, symlinks=True, ignore=_only_postgres)
     binaries = next(installation.glob("**/bin/postgres")).parent

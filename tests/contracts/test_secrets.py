@@ -13,6 +13,7 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 import pytest
+from rich.pretty import pretty_repr
 
 from backend.settings import Settings
 from crypto.mls import framing
@@ -123,11 +124,13 @@ def test_what_opens_doors_is_not_displayed_either() -> None:
     canary = CANARY.decode("latin-1")
     for value in (
         api.Session(canary, 0),
+        api.OpenSession(b"", b"", CANARY),
         api.RegisterAccount(invitation=CANARY, signing_key_certificate=b"", device_certificate=b"", device_list=b""),
         Invitation("https://chat.example.org", CANARY),
         Settings(database_url=f"postgresql://user:{canary}@host/name"),
     ):
         assert not any(shows(show(value)) for show in DISPLAYS.values()), type(value)
+        assert not shows(pretty_repr(value)), type(value)
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
