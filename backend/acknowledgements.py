@@ -64,8 +64,8 @@ class Acknowledgements:
     async def _flush(self) -> None:
         positions, self._positions = self._positions, {}
         items, self._items = self._items, set()
+        if items:
+            await inbox.acknowledge(self._pool, sorted(items))
         ordered = [(chat_id, device_id, position) for (chat_id, device_id), position in positions.items()]
         for start in range(0, len(ordered), limits.BATCH_ITEMS_MAX):
             await chats.acknowledge(self._pool, ordered[start : start + limits.BATCH_ITEMS_MAX])
-        if items:
-            await inbox.acknowledge(self._pool, sorted(items))
