@@ -4,8 +4,8 @@ FROM python:3.13-slim AS build
 WORKDIR /source
 COPY requirements.txt requirements-build.txt ./
 RUN python -m venv /opt/sealdesk \
-    && /opt/sealdesk/bin/pip install --no-cache-dir --require-hashes --requirement requirements.txt \
-    && python -m pip install --no-cache-dir --require-hashes --requirement requirements-build.txt
+    && /opt/sealdesk/bin/pip install --no-cache-dir --no-deps --require-hashes --requirement requirements.txt \
+    && python -m pip install --no-cache-dir --no-deps --require-hashes --requirement requirements-build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY backend backend
 COPY client_lib client_lib

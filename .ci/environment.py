@@ -80,9 +80,14 @@ def main() -> None:
     say(f"Making .venv with Python {sys.version.split()[0]}: about half a minute, once")
     shutil.rmtree(VENV, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True, stdin=subprocess.DEVNULL)
-    install(["--require-hashes", "-r", str(REQUIREMENTS)], locked_count())
+    # No resolving: the lock is complete. A resolver may find a newer release for a requirement with an extra, such as
+    # pydantic[email], refuse it for want of a hash, and so fail on the day when that release comes out.
+    install(["--no-deps", "--require-hashes", "-r", str(REQUIREMENTS)], locked_count())
     # No build isolation: hatchling is among the locked packages, so nothing unpinned is ever fetched.
     install(["--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
+    check = [str(VENV / "bin" / "python"), "-m", "pip", "check", "--disable-pip-version-check"]
+    if subprocess.run(check, stdin=subprocess.DEVNULL).returncode != 0:
+        sys.exit("The requirements files do not hold all that pyproject.toml asks for: make lock")
     (VENV / "installed").touch()
 
 
