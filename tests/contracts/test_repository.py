@@ -34,8 +34,8 @@ EXCUSED = {
 }
 
 
-def requirements() -> dict[str, Requirement]:
-    """Everything that pyproject.toml asks for, by canonical name."""
+def asked_for() -> list[Requirement]:
+    """Everything that pyproject.toml asks for, on any machine."""
     project = PROJECT["project"]
     lines = [
         *PROJECT["build-system"]["requires"],
@@ -43,13 +43,28 @@ def requirements() -> dict[str, Requirement]:
         *(line for extra in project["optional-dependencies"].values() for line in extra),
         *(line for group in PROJECT["dependency-groups"].values() for line in group),
     ]
-    parsed = [Requirement(line) for line in lines]
-    return {canonicalize_name(requirement.name): requirement for requirement in parsed}
+    return list(map(Requirement, lines))
+
+
+def requirements() -> dict[str, Requirement]:
+    """What it asks for on this machine, by canonical name."""
+    return {canonicalize_name(requirement.name): requirement for requirement in asked_for() if fits(requirement)}
+
+
+def fits(requirement: Requirement) -> bool:
+    """Whether it is for this Python on this machine: peers that come as a binary are not for all."""
+    return requirement.marker is None or requirement.marker.evaluate()
+
+
+def pinned(lock: str) -> list[Requirement]:
+    """Every pin of a lock, those for other machines included."""
+    lines = re.findall(r"^([a-z0-9-]+==[^\\\n]+)", (ROOT / lock).read_text("utf-8"), re.MULTILINE)
+    return [Requirement(line) for line in lines]
 
 
 def pins(lock: str) -> dict[str, str]:
-    found = re.findall(r"^([a-z0-9-]+)==([^ ;\\]+)", (ROOT / lock).read_text("utf-8"), re.MULTILINE)
-    return dict(found)
+    """The versions that a lock has for this machine."""
+    return {pin.name: next(iter(pin.specifier)).version for pin in pinned(lock) if fits(pin)}
 
 
 @pytest.mark.parametrize("form", UNWANTED, ids=UNWANTED.values())
@@ -107,7 +122,7 @@ def test_every_dependency_has_its_reason_and_every_reason_its_dependency() -> No
         [cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("| `")
     ]
     named = [row[0].strip("`") for row in rows]
-    assert sorted(named) == sorted(requirements())
+    assert sorted(named) == sorted({canonicalize_name(requirement.name) for requirement in asked_for()})
     assert [row[0] for row in rows if len(row) != 5 or not all(row)] == []
 
 
@@ -116,9 +131,10 @@ def test_a_lock_holds_hashes_and_nothing_but_pins(lock: str) -> None:
     text = (ROOT / lock).read_text("utf-8")
     assert "://" not in text
     entries = re.split(r"\n(?=[a-z0-9])", text.strip())
-    assert len(entries) == len(pins(lock))
+    assert len(entries) == len(pinned(lock))
     # A wheel and an sdist, or one wheel for each platform: a single hash would tie the lock to one machine.
-    assert [entry.splitlines()[0] for entry in entries if entry.count("--hash=sha256:") < 2] == []
+    everywhere = [entry for entry in entries if "platform_machine" not in entry.splitlines()[0]]
+    assert [entry.splitlines()[0] for entry in everywhere if entry.count("--hash=sha256:") < 2] == []
 
 
 def test_the_locks_fit_what_the_project_asks_for() -> None:
