@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from crypto.errors import RuleViolation
+from crypto.errors import AuthenticationError, RuleViolation
 from crypto.mls import commit as commit_module
 from crypto.mls import messages, treekem
 from crypto.mls.extensions import Extension, ExtensionType, RequiredCapabilities
@@ -42,10 +42,12 @@ UNLISTED = Extension(0xF123, b"")
 
 @contextmanager
 def off(*rules: Callable[..., Any]) -> Iterator[None]:
-    """Switch rules off: each becomes a function that finds nothing."""
+    """Switch checks off, under every name by which a module calls them: each becomes a function that finds nothing."""
     with pytest.MonkeyPatch.context() as patch:
         for rule in rules:
-            patch.setattr(sys.modules[rule.__module__], rule.__name__, lambda *_, **__: None)
+            for module in [module for name, module in sys.modules.items() if name.startswith("crypto.")]:
+                if getattr(module, rule.__name__, None) is rule:
+                    patch.setattr(module, rule.__name__, lambda *_, **__: None)
         yield
 
 
@@ -55,6 +57,14 @@ def assert_refused(rule: str, action: Callable[[], object], *watched: Group) -> 
     with pytest.raises(RuleViolation) as caught:
         action()
     assert caught.value.rule == rule
+    assert [rows(group) for group in watched] == before
+
+
+def assert_not_authentic(action: Callable[[], object], *watched: Group) -> None:
+    """`action` meets a signature, MAC or AEAD tag that does not hold, and those who looked at it are as they were."""
+    before = [rows(group) for group in watched]
+    with pytest.raises(AuthenticationError):
+        action()
     assert [rows(group) for group in watched] == before
 
 
@@ -171,11 +181,11 @@ def values(world: World, *proposals: AnyProposal) -> list[CheckedProposal]:
 
 
 def assert_commit_refused(rule: str, world: World, function: object, proposals: list[CheckedProposal]) -> None:
-    """Person 0 commits the list with the rule off; person 3 refuses it, and accepts it with the rule off."""
+    """Person 0 commits the list with the rule off; the receiver refuses it, and accepts it with the rule off."""
     assert callable(function)
     with off(function):
         pending = forged_commit(world["person 0"], proposals)
-    receiver = world["person 3"]
+    receiver = world[world.receiver]
     assert_refused(rule, lambda: receiver.receive(pending.message, NOW), receiver)
     with off(function):
         staged = receiver.receive(pending.message, NOW)

@@ -102,6 +102,16 @@ class World:
     def members(self) -> list[Person]:
         return [someone for someone in self.people.values() if someone.group is not None]
 
+    @property
+    def receiver(self) -> str:
+        """Who judges: the member at the last leaf."""
+        return self.members[-1].name
+
+    @property
+    def bystander(self) -> str:
+        """A member who neither sends nor judges; in a group of two the one who judges."""
+        return self.members[1].name
+
     def leaf(self, name: str) -> LeafIndex:
         return self[name].own_leaf
 
