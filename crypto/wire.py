@@ -96,6 +96,15 @@ class Depends:
     choose: Callable[..., Any]
 
 
+class Kept:
+    """Base of structs that are signed, hashed and sent several times over: a value keeps its encoding (rule C7).
+
+    It never changes, so neither do its bytes. For what passes through; what stays in a state would need their memory.
+    """
+
+    __slots__ = ("_encoded",)
+
+
 Uint8 = Annotated[int, Uint(1)]
 Uint16 = Annotated[int, Uint(2)]
 Uint32 = Annotated[int, Uint(4)]
@@ -370,7 +379,29 @@ def _struct_codec(cls: type) -> Codec:
             values.append(value)
         return cls(*values), position
 
-    return Codec(encode_struct, decode_struct)
+    return _keeping(encode_struct, decode_struct) if issubclass(cls, Kept) else Codec(encode_struct, decode_struct)
+
+
+def _keeping(
+    encode_struct: Callable[[Any], bytes], decode_struct: Callable[[bytes, int, int], tuple[Any, int]]
+) -> Codec:
+    """The codec of a `Kept` struct: its encoding is what it was decoded from, or what it was first encoded to."""
+    keep = object.__setattr__
+
+    def encode_kept(value: Any) -> bytes:
+        try:
+            encoded: bytes = value._encoded
+        except AttributeError:
+            encoded = encode_struct(value)
+            keep(value, "_encoded", encoded)
+        return encoded
+
+    def decode_kept(data: bytes, position: int, end: int) -> tuple[Any, int]:
+        value, after = decode_struct(data, position, end)
+        keep(value, "_encoded", data[position:after])
+        return value, after
+
+    return Codec(encode_kept, decode_kept)
 
 
 def _is_dependent(hint: Any) -> bool:
