@@ -21,6 +21,7 @@ What an annotation means:
 `Annotated[E, Uint(n)]`        closed enum of n bytes: an unknown value is refused
 another struct                 the struct, inline
 `Annotated[A | B, Select(n)]`  an n-byte tag followed by the variant that carries it
+`Annotated[S, Shared(n)]`      the struct S; equal ones decode to one object
 `Annotated[T, Depends(f)]`     a field whose type `f(*earlier fields)` chooses; None: absent
 =============================  ==============================================================
 
@@ -103,6 +104,16 @@ class Kept:
     """
 
     __slots__ = ("_encoded",)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Shared:
+    """Marks a struct of which most values in a group are alike: equal ones decode to one object, of the last `count`.
+
+    An encoding ends where it says, so bytes that begin with one that was decoded before are that value again.
+    """
+
+    count: int
 
 
 Uint8 = Annotated[int, Uint(1)]
@@ -205,6 +216,8 @@ def _annotated_codec(base: Any, mark: object) -> Codec:
             return _fixed_codec(size)
         case Max(count):
             return _vector_codec(codec_of(get_args(base)[0]), count)
+        case Shared(count):
+            return _shared_codec(codec_of(base), count)
         case Select(size):
             return _select_codec(get_args(base), size)
         case _:
@@ -321,6 +334,21 @@ def _vector_codec(item: Codec, items_max: int) -> Codec:
         return tuple(values), after
 
     return Codec(encode_vector, decode_vector)
+
+
+def _shared_codec(item: Codec, count: int) -> Codec:
+    known: tuple[tuple[bytes, Any], ...] = ()  # replaced as a whole: readers in other threads see one or the other
+
+    def decode_shared(data: bytes, position: int, end: int) -> tuple[Any, int]:
+        nonlocal known
+        for encoded, value in known:
+            if data.startswith(encoded, position, end):
+                return value, position + len(encoded)
+        value, after = item.decode(data, position, end)
+        known = ((data[position:after], value), *known)[:count]
+        return value, after
+
+    return Codec(item.encode, decode_shared)
 
 
 def _optional_codec(item: Codec) -> Codec:
