@@ -73,12 +73,12 @@ class MixedWorld:
             case _:
                 return member is not by
 
-    def openmls_would_refuse(self, lost: Peer) -> bool:
-        """Whether OpenMLS would get the tree wrong if this member came back: see `test_limits_of_peers`."""
+    def halves_and_doubles(self, lost: Peer) -> bool:
+        """Whether the tree would shrink and grow again if this member came back, which OpenMLS gets wrong."""
         left = self.seat(lost).leaf_index
         others = [member.leaf_index for member in self.ours.members if member.leaf_index != left]
         is_full = others == list(range(len(others))) and len(others).bit_count() == 1
-        return "OpenMLS" in self.allowed and is_full and left > len(others) > 1
+        return is_full and left > len(others) > 1
 
     # Key packages
 

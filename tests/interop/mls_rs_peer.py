@@ -105,6 +105,10 @@ class MlsRsPeer:
     def commit(self) -> Sent:
         return self._adopt(self.group.commit())
 
+    def commit_in_vain(self, key_package: bytes) -> bytes:
+        """It drops the pending commit once it processes another."""
+        return bytes(self.group.add_members([Message.from_bytes(key_package)]).commit_message.to_bytes())
+
     def propose_add(self, key_package: bytes) -> bytes:
         (message,) = self.group.propose_add_members([Message.from_bytes(key_package)])
         return bytes(message.to_bytes())

@@ -72,6 +72,11 @@ class OpenMlsPeer:
         self.view.finalize_commit()
         return Sent(commit)
 
+    def commit_in_vain(self, key_package: bytes) -> bytes:
+        commit, _ = self.view.invite_full(key_package.removeprefix(KEY_PACKAGE_HEADER))
+        self.view.clear_pending_commit()
+        return commit
+
     def restart(self, group_id: bytes) -> None:
         stored = self.view.export_state()
         self.context = MlsContext.restore_state(stored, self.identity.decode())

@@ -35,7 +35,7 @@ SUITE = suite(1)
 
 
 class OurPeer:
-    """A client of ours, by the public interface. With `public` it sends handshakes as PublicMessage; it accepts both."""
+    """A client of ours, by the public interface. If `public`, it sends handshakes as PublicMessage; it accepts both."""
 
     implementation = "ours"
     refusal = MLSError
@@ -103,6 +103,11 @@ class OurPeer:
         """A commit that we do not adopt yet."""
         adds = [verify_key_package(message, now()) for message in key_packages]
         return self.view.commit(adds, gone, now=now(), with_path=with_path)
+
+    def commit_in_vain(self, key_package: bytes) -> bytes:
+        pending = self.pending([key_package], [])
+        self.group = pending.group
+        return pending.message
 
     def propose_add(self, key_package: bytes) -> bytes:
         self.group, message = self.view.propose_add(verify_key_package(key_package, now()), now=now())

@@ -76,6 +76,9 @@ class Peer(Protocol):
     def remove(self, member: Member) -> Sent:
         """Commit a Remove by value."""
 
+    def commit_in_vain(self, key_package: bytes) -> bytes:
+        """Commit an Add that loses against another commit of the epoch."""
+
     def restart(self, group_id: bytes) -> None:
         """Store everything, forget everything, load it again."""
 
@@ -207,7 +210,7 @@ def needs(*implementations: str) -> pytest.MarkDecorator:
 
 
 def mix(*implementations: str) -> Any:
-    """A parameter of a test: these implementations in one group."""
+    """Parameter of a test: these implementations in one group."""
     return pytest.param(implementations, id=" + ".join(implementations), marks=needs(*implementations))
 
 

@@ -60,6 +60,14 @@ class RinePeer:
     def remove(self, member: Member) -> Sent:
         return Sent(self.group.remove_member(member.leaf_index).commit)
 
+    def commit_in_vain(self, key_package: bytes) -> bytes:
+        """It adopts its commits at once: to take one back is to go on from what was stored before."""
+        group_id = self.group.group_id()
+        self.group.save()
+        message = self.add([key_package]).commit
+        self.group = self.client.load_group(group_id)
+        return message
+
     def send(self, data: bytes) -> bytes:
         message = self.group.encrypt_application_message(data)
         assert message.startswith(DATA_TAG)

@@ -39,3 +39,9 @@ def test_no_peer_is_missing_where_it_can_be_installed() -> None:
 def test_the_page_for_auditors_names_the_versions_that_ran() -> None:
     page = PAGE.read_text("utf-8")
     assert [name for name, version in peers.versions().items() if f"`{name}` {version}" not in page] == []
+
+
+@pytest.mark.parametrize("name", [name for name in IMPLEMENTATIONS if name != "ours"])
+def test_the_page_for_auditors_names_what_each_can_do(name: str) -> None:
+    operations = ", ".join(f"`{operation}`" for operation in sorted(IMPLEMENTATIONS[name].abilities.operations))
+    assert f"| {name} | {operations or 'none'} |" in PAGE.read_text("utf-8")

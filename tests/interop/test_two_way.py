@@ -112,6 +112,23 @@ def test_empty_commits_through_many_epochs() -> None:
     all_speak(world)
 
 
+@pytest.mark.parametrize("founding", PAIRS)
+def test_two_commits_of_one_epoch(founding: tuple[str, str]) -> None:
+    """One wins; the other's sender drops its own and follows, and nobody follows the loser."""
+    world, (us, them) = world_of(*founding)
+    bystander = world.client("ours")
+    world.add(us, bystander)
+    for loser, winner in ((us, them), (them, us)):
+        lost = loser.commit_in_vain(world.offer(world.client("ours")))
+        world.add(winner, world.client("ours"))
+        for member in (winner, bystander):
+            with pytest.raises(member.refusal):
+                member.process(lost, loser.identity)
+        world.assert_agreement()
+    world.add(them, world.client(founding[1]))
+    all_speak(world)
+
+
 @pytest.mark.parametrize("founding", [mix("ours", "mls-rs"), mix("ours", "rine")])
 def test_messages_out_of_order_and_again(founding: tuple[str, str]) -> None:
     _, clients = world_of(*founding)
