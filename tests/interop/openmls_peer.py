@@ -1,20 +1,24 @@
-"""OpenMLS (Rust) through gbp-stack, which wraps it for audio calls: no application data leaves it as MLS messages."""
+"""OpenMLS (Rust) through gbp-stack, which wraps it for audio calls: it sends no application data as MLS messages."""
 
 from __future__ import annotations
 
+import hmac
 import json
 import re
 from typing import Any
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from gbp_stack import MlsContext
+from gbp_stack.sframe_session import SFrameSession
 
-from crypto.mls import key_schedule
 from crypto.mls.group import Group, Member
 from crypto.secret import Secret
 from tests.interop.peers import Received, Sent
 
 KEY_PACKAGE_HEADER = bytes.fromhex("00010005")
 """Version and wire format of an MLSMessage; the binding gives and takes key packages without it."""
+
+FRAME_LABEL = "interop"
 
 
 class OpenMlsPeer:
@@ -82,14 +86,41 @@ class OpenMlsPeer:
         self.context = MlsContext.restore_state(stored, self.identity.decode())
 
     def assert_agrees(self, ours: Group) -> None:
-        """The secrets of the epoch as OpenMLS stores them: the binding has no exporter of its own."""
+        """What its exporter yields, and the secrets of the epoch as it stores them."""
         assert self.view.epoch == ours.epoch
         assert self.view.group_id == ours.group_id
+        assert _open_frame(self._frame(b"a frame"), ours) == b"a frame"
         secrets = _entry(self.view.export_state(), b"EpochSecrets", ours.group_id)
         assert _secret(secrets, "epoch_authenticator").reveal() == ours.epoch_authenticator
-        exported = key_schedule.export(ours.suite, _secret(secrets, "exporter_secret"), "interop", b"context", 40)
-        assert exported == ours.export("interop", b"context", 40)
         assert _secret(secrets, "external_secret") == ours.state.secrets.external_secret
+
+    def _frame(self, data: bytes) -> bytes:
+        """A media frame of the calls that the binding is for: the only thing that it makes with the exporter."""
+        session = SFrameSession.create(self.view, FRAME_LABEL)
+        encryptor = session.create_encryptor(self.view, leaf_index=0, label=FRAME_LABEL)
+        return encryptor.encrypt(data)
+
+
+def _open_frame(frame: bytes, ours: Group) -> bytes:
+    """Decrypt a frame under a key of our exporter (SFrame, RFC 9605 §4.3 and §4.4, suite AES_128_GCM_SHA256_128)."""
+    key_id, at = _header_number(frame, 1, frame[0] >> 4)
+    counter, at = _header_number(frame, at, frame[0] & 15)
+    base_key = ours.export(FRAME_LABEL, ours.epoch.to_bytes(8, "big"), 32).reveal()
+    secret = hmac.digest(bytes(32), base_key, "sha256")
+    key, salt = (
+        hmac.digest(secret, b"SFrame 1.0 Secret " + name + key_id.to_bytes(8, "big") + b"\x00\x04\x01", "sha256")
+        for name in (b"key ", b"salt ")
+    )
+    nonce = (int.from_bytes(salt[:12], "big") ^ counter).to_bytes(12, "big")
+    return AESGCM(key[:16]).decrypt(nonce, frame[at:], frame[:at])
+
+
+def _header_number(frame: bytes, at: int, field: int) -> tuple[int, int]:
+    """A number of the header, and where the next one begins: small ones stand in the first byte."""
+    if field < 8:
+        return field, at
+    end = at + field - 7
+    return int.from_bytes(frame[at:end], "big"), end
 
 
 def _entry(stored: bytes, name: bytes, group_id: bytes) -> Any:
