@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -139,6 +140,22 @@ def test_messages_out_of_order_and_again(founding: tuple[str, str]) -> None:
             assert listener.process(sent[place], speaker.identity).data == said[place]
         with pytest.raises(GenerationUsed if isinstance(listener, OurPeer) else listener.refusal):
             listener.process(sent[7], speaker.identity)
+
+
+@pytest.mark.parametrize("other", [pytest.param(name, marks=needs(name)) for name in ("mls-rs", "rine")])
+def test_messages_that_come_two_epochs_late(other: str) -> None:
+    world = MixedWorld(("ours", other))
+    us, them, third = world.clients(["ours", other, "ours"])
+    for client in (us, third):
+        client.config = replace(client.config, former_epochs_max=2)
+    world.found(us)
+    world.add(us, them, third)
+    for speaker, listener in ((us, them), (them, us)):
+        late = [speaker.send(b"late %d" % number) for number in range(3)]
+        world.renew(us)
+        world.add(them, world.client("ours"))
+        for place in (2, 0, 1):
+            assert listener.process(late[place], speaker.identity).data == b"late %d" % place
 
 
 @needs("OpenMLS")
