@@ -26,8 +26,8 @@ class MixedWorld:
     allowed: tuple[str, ...]
     public: bool = True
     members: list[Peer] = field(default_factory=list)
-    stock: dict[bytes, list[bytes]] = field(default_factory=dict)
-    """Key packages made in advance, by identity."""
+    stock: dict[bytes, bytes] = field(default_factory=dict)
+    """A key package made in advance, by identity."""
     minted_at: int = 0
     epochs: int = 0
     numbers: Any = field(default_factory=itertools.count)
@@ -82,20 +82,20 @@ class MixedWorld:
 
     # Key packages
 
-    def mint(self, clients: Iterable[Peer], count: int = 1) -> None:
+    def mint(self, clients: Iterable[Peer]) -> None:
         """Make key packages in advance, so that nobody waits for each of them."""
         for client in clients:
-            self.stock.setdefault(client.identity, []).extend(client.key_package() for _ in range(count))
+            self.stock[client.identity] = client.key_package()
             if client.implementation in ("mls-rs", "rine"):
                 self.minted_at = peers.now()
 
     def offer(self, client: Peer) -> bytes:
         """A key package that all members accept: mls-rs sets not_before to now, and OpenMLS wants it in the past."""
-        if not self.stock.get(client.identity):
+        if client.identity not in self.stock:
             self.mint([client])
         while "OpenMLS" in self.allowed and peers.now() <= self.minted_at:
             time.sleep(0.05)
-        return self.stock[client.identity].pop(0)
+        return self.stock.pop(client.identity)
 
     # What may happen
 

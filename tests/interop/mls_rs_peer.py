@@ -59,8 +59,8 @@ class MlsRsPeer:
     cannot be removed by it (`knows`).
     """
 
-    implementation = "mls-rs"
-    refusal = Error
+    implementation: str = "mls-rs"
+    refusal: type[Exception] = Error
 
     def __init__(self, name: str) -> None:
         self.identity = name.encode()

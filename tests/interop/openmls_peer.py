@@ -28,8 +28,8 @@ class OpenMlsPeer:
     remove a leaf whose index is not below the number of members, which blanks make possible.
     """
 
-    implementation = "OpenMLS"
-    refusal = OSError
+    implementation: str = "OpenMLS"
+    refusal: type[Exception] = OSError
 
     def __init__(self, name: str) -> None:
         self.identity = name.encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from typing import assert_never
 
 from crypto.errors import MLSError
 from crypto.mls.config import DAY_S, HOUR_S, GroupConfig
@@ -37,8 +38,8 @@ SUITE = suite(1)
 class OurPeer:
     """A client of ours, by the public interface. If `public`, it sends handshakes as PublicMessage; it accepts both."""
 
-    implementation = "ours"
-    refusal = MLSError
+    implementation: str = "ours"
+    refusal: type[Exception] = MLSError
 
     def __init__(self, name: str, *, public: bool = False) -> None:
         self.identity = name.encode()
@@ -83,8 +84,11 @@ class OurPeer:
             case StagedCommit(removes_us=True):
                 self.group = None
                 return Received("removal")
-        self.group = received.merge()
-        return Received("commit")
+            case StagedCommit():
+                self.group = received.merge()
+                return Received("commit")
+            case _:
+                assert_never(received)
 
     def add(self, key_packages: list[bytes]) -> Sent:
         return self.change(key_packages, [])
@@ -165,7 +169,7 @@ class OurPeer:
 class UngreasedPeer(OurPeer):
     """The same without GREASE among the extensions of leaf and key package, where §13.5 wants some.
 
-    OpenMLS up to 0.9.0 refuses them (its issue 2156); GREASE in the capabilities it takes.
+    OpenMLS 0.8.1 refuses them (its issue 2156); GREASE in the capabilities it takes.
     """
 
     def create(self) -> None:

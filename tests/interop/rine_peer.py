@@ -24,8 +24,8 @@ DATA_TAG = bytes([rine_mls.APP_MESSAGE_TAG])
 class RinePeer:
     """A client of rine. Its name is its signature key, whatever it is called here."""
 
-    implementation = "rine"
-    refusal = rine_mls.RineMlsError
+    implementation: str = "rine"
+    refusal: type[Exception] = rine_mls.RineMlsError
 
     def __init__(self, _name: str) -> None:
         folder = tempfile.mkdtemp(prefix="rine-")

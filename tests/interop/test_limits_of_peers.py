@@ -83,6 +83,16 @@ def test_openmls_gets_a_tree_wrong_that_shrinks_and_grows(implementation: str) -
             them.process(sent.commit, lost.identity)
 
 
+@needs("OpenMLS")
+def test_the_binding_of_openmls_counts_members_where_it_should_count_leaves() -> None:
+    """With a blank in the tree it does not remove the last member."""
+    world, (us, them, third, last) = world_of("ours", "OpenMLS", "ours", "ours")
+    world.remove(us, third)
+    assert not world.can_remove(them, last)
+    with pytest.raises(OSError, match="leaf_index 3 out of range"):
+        them.remove(world.seat(last))
+
+
 @needs("rine")
 def test_rine_refuses_proposals() -> None:
     _, (us, them) = world_of("ours", "rine")
