@@ -5,8 +5,8 @@ What all can do is in `Peer`; the rest is named in `Abilities.operations`, and a
 method of that name (`test_peers` compares the two). Each implementation is one module, which imports it; nothing else
 does, so a machine without it still collects all tests and skips those that need it.
 
-What no binding lets us reach, and so no test here shows: PSKs, ReInit, branches, proposals from outside, GroupContext
-extensions and credentials other than `basic`.
+What no binding lets us reach, and so no test here shows: external PSKs, joining a group that continues another or is a
+branch of it, proposals from outside, and credentials other than `basic`.
 """
 
 from __future__ import annotations
