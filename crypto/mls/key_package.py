@@ -15,7 +15,6 @@ from crypto.mls.extensions import (
     ExtensionType,
     find_extension,
     generate_grease,
-    generate_grease_extension,
 )
 from crypto.mls.tree_nodes import (
     Capabilities,
@@ -101,9 +100,14 @@ def generate_key_package(
     init = suite.generate_hpke_key_pair()
     contents = generate_leaf_contents(credential, signer, supported_extensions, leaf_extensions)
     leaf, encryption_private = generate_leaf(suite, contents, signer, lifetime)
-    extensions = (*([LAST_RESORT] if last_resort else []), generate_grease_extension())
+    extensions = (*([LAST_RESORT] if last_resort else []), _ignored_extension(leaf))
     unsigned = KeyPackage(ProtocolVersion.MLS10, suite.id, init.public, leaf, extensions, b"")
     return KeyPackageBundle(sign_key_package(suite, signer, unsigned), init.private, encryption_private)
+
+
+def _ignored_extension(leaf: LeafNode) -> Extension:
+    """The extension for GREASE that the leaf has: a key package lists in its leaf whatever it carries (§10)."""
+    return next(extension for extension in leaf.extensions if extension.extension_type in GREASE)
 
 
 def generate_leaf_contents(

@@ -15,7 +15,7 @@ from crypto.mls.key_package import OUR_CAPABILITIES
 from crypto.mls.snapshot import decode_bundle, encode_bundle
 from crypto.suites import SUITES as ALL_SUITES
 from crypto.suites import CipherSuite, suite
-from tests.crypto.forge import changed_key_package
+from tests.crypto.forge import capable, changed_key_package
 from tests.crypto.world import LIFETIME, NOW, person, world_of
 
 every_suite = pytest.mark.parametrize("belongs", ALL_SUITES.values(), ids=lambda each: f"suite {each.id:#06x}")
@@ -106,6 +106,9 @@ def test_unknown_extensions_are_carried() -> None:
     unknown = Extension(0x5A5A, b"anything")
 
     bundle = changed_key_package(
-        someone, someone.bundle, package=lambda package: replace(package, extensions=(unknown,))
+        someone,
+        someone.bundle,
+        leaf=capable(unknown.extension_type),
+        package=lambda package: replace(package, extensions=(unknown,)),
     )
     assert verify_key_package(bundle.message(), NOW).key_package.extensions == (unknown,)

@@ -16,6 +16,7 @@ from crypto.mls.rules import key_package as key_package_rules
 from crypto.mls.tree_nodes import ProtocolVersion
 from crypto.suites import CipherSuite, suite
 from tests.crypto.forge import (
+    UNLISTED,
     assert_commit_refused,
     assert_refused,
     changed_key_package,
@@ -24,7 +25,8 @@ from tests.crypto.forge import (
     off,
     values,
 )
-from tests.crypto.world import NOW, every_suite, person, world_of
+from tests.crypto.matrix import every_group
+from tests.crypto.world import NOW, World, every_suite, person, world_of
 
 
 def test_k1_a_key_package_of_another_suite() -> None:
@@ -90,3 +92,22 @@ def test_k6_two_key_packages_with_one_init_key() -> None:
     second = changed_key_package(two, two.bundle, package=lambda package: replace(package, init_key=init_key))
     adds = values(world, Add(one.bundle.key_package), Add(second.key_package))
     assert_commit_refused("K6", world, key_package_rules.k6_init_keys_unique, adds)
+
+
+@every_group
+def test_l6_a_key_package_carries_what_its_leaf_does_not_list(world: World) -> None:
+    newcomer = world.person("newcomer")
+    newcomer.offer()
+    assert newcomer.bundle is not None
+    unlisted = lambda package: replace(package, extensions=(*package.extensions, UNLISTED))  # noqa: E731  # a breach is one line
+    changed = changed_key_package(newcomer, newcomer.bundle, package=unlisted)
+    assert_refused("L6", lambda: verify_key_package(changed.message(), NOW))
+    adds = values(world, Add(changed.key_package))
+    assert_commit_refused("L6", world, key_package_rules.l6_key_package_extensions, adds)
+
+
+def test_l6_ours_lists_what_it_carries() -> None:
+    someone = person("someone", suite(1))
+    for _ in range(20):
+        package = someone.offer().key_package
+        assert {each.extension_type for each in package.extensions} <= set(package.leaf_node.capabilities.extensions)
