@@ -22,7 +22,7 @@ from crypto.mls.framing import (
     decode_message,
 )
 from crypto.mls.group import Group
-from crypto.mls.proposals import GroupContextExtensions
+from crypto.mls.proposals import Commit, GroupContextExtensions
 from crypto.mls.rules import message as message_rules
 from crypto.mls.snapshot import rows
 from crypto.suites import CipherSuite, SignatureKeyPair
@@ -52,10 +52,12 @@ def assert_refused_with(error: type[Exception], action: Callable[[], object], *w
 def signed_by(
     group: Group, signer: SignatureKeyPair, sender: AnySender, content: AnyContent, context: bytes | None = None
 ) -> PublicMessage:
-    """A public message of anybody, whether or not such a sender may send such a content."""
+    """A public message of anybody, whether or not such a sender may send such a content; a commit has some tag."""
     state = group.state
     framed = FramedContent(group.group_id, group.epoch, sender, b"", content)
     signed = protection.sign_content(state.suite, signer, WireFormat.PUBLIC_MESSAGE, framed, context)
+    if isinstance(content, Commit):
+        signed = protection.with_confirmation_tag(signed, bytes(state.suite.hash_size))
     with off(message_rules.f5_application_data_is_private, message_rules.f13_sender_may_send):
         return protection.protect_public(state.suite, signed, state.encoded_context, state.secrets.membership_key)
 
