@@ -146,7 +146,7 @@ def believed(sender: Group, leaf: int) -> Any:
     return lambda _found: member
 
 
-@open_groups(PUBLIC, 5, 9, 33)
+@groups_of(5, 9, 33, why="the leaf of a third member is blank", config=PUBLIC)
 @FORMATS
 def test_f4_a_sender_at_a_blank_leaf(world: World, wire_format: WireFormat) -> None:
     """Open only to who would put another key in the place of the one that is not there."""
