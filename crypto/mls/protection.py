@@ -174,6 +174,8 @@ def seal_private(
     kind_of_content = content_type(framed.content)
     leaf = LeafIndex(framed.sender.leaf_index)
     secret_tree, generation, message_key = secret_tree.next_key(leaf, _ratchet_kind(kind_of_content))
+    if kind_of_content is ContentType.APPLICATION:  # the commit that must come is sent all the same
+        rules.r8_epoch_bears_more(generation)
 
     plaintext = _private_content(authenticated).ljust(padded_size, b"\0")
     nonce = _guarded(message_key.nonce, reuse_guard)

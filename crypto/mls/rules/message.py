@@ -30,6 +30,10 @@ from crypto.mls.tree_nodes import LeafIndex
 from crypto.secret import Secret
 from crypto.suites import CipherSuite
 
+EPOCH_MESSAGES_MAX = 2**20
+"""How many messages of application data a member sends in one epoch. Each has a key of its own and at most 2**22 blocks
+(`wire.INPUT_BYTES_MAX`); AES-GCM bears 2**42 blocks in such portions with an advantage far below 2**-50."""
+
 
 def f1_our_group(group_id: bytes, ours: bytes) -> None:
     """A message names the group that it is given to, §6."""
@@ -124,3 +128,9 @@ def d1_nothing_pending(proposals: Mapping[bytes, CheckedProposal]) -> None:
     """Proposals are committed before application data is sent, §12.4: a proposed Remove takes effect first."""
     if proposals:
         raise RuleViolation("D1", "there are proposals to commit before application data is sent")
+
+
+def r8_epoch_bears_more(generation: int) -> None:
+    """What a member sends in an epoch stays below the AEAD's limits, §15.2: beyond them a commit comes first."""
+    if generation >= EPOCH_MESSAGES_MAX:
+        raise RuleViolation("R8", "this epoch has carried as many of our messages as it may: a commit comes first")
