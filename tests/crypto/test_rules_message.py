@@ -306,7 +306,7 @@ def test_c8_f10_a_signature_of_another_size(world: World, size: int) -> None:
 
 
 @every_group
-def test_f10_a_commit_signed_by_another_member(world: World) -> None:
+def test_f10_a_commit_signed_by_somebody_else(world: World) -> None:
     """Only a commit's signature says whose it is: the keys that derive the epoch are everybody's."""
     sender, receiver = world["person 0"], world[world.receiver]
     strange = world.suite.signature.generate()

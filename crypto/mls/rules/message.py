@@ -32,7 +32,7 @@ from crypto.suites import CipherSuite
 
 EPOCH_MESSAGES_MAX = 2**20
 """How many messages of application data a member sends in one epoch. Each has a key of its own and at most 2**22 blocks
-(`wire.INPUT_BYTES_MAX`); AES-GCM bears 2**42 blocks in such portions with an advantage far below 2**-50."""
+(`wire.INPUT_BYTES_MAX`): 2**42 blocks in such portions give an attacker on AES-GCM an advantage far below 2**-50."""
 
 
 def f1_our_group(group_id: bytes, ours: bytes) -> None:
