@@ -30,13 +30,13 @@ from crypto.mls.tree_nodes import (
 )
 from crypto.secret import Secret
 from crypto.suites import SUITES, CipherSuite, SignatureKeyPair
-from crypto.wire import Uint16, encode, encode_unsigned, variant
+from crypto.wire import Kept, Uint16, encode, encode_unsigned, variant
 
 WIRE_FORMAT_KEY_PACKAGE = 5
 
 
 @variant(WIRE_FORMAT_KEY_PACKAGE)
-class KeyPackage:
+class KeyPackage(Kept):
     """A client's offer to be added (§10). `init_key` is an HPKE public key used for one Welcome."""
 
     version: Version

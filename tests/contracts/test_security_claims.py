@@ -101,8 +101,8 @@ def test_an_id_that_a_test_carries_is_not_called_open() -> None:
     assert sorted(key for key in carried if key not in rows or rows[key][2].startswith("open")) == []
 
 
-def test_the_table_of_crypto_holds_every_module_and_names_tests_that_exist() -> None:
-    text = page("crypto/README.md")
+def test_the_guide_to_crypto_holds_every_module_and_names_tests_that_exist() -> None:
+    text = page("docs/crypto.md")
     modules = {
         path.relative_to(ROOT / "crypto").as_posix()
         for path in (ROOT / "crypto").rglob("*.py")
