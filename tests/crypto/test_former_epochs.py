@@ -21,7 +21,7 @@ from crypto.mls.tree_nodes import LeafIndex
 from crypto.suites import suite
 from tests.crypto.forge import assert_not_authentic, assert_refused, changed_state, forged_message, off
 from tests.crypto.forge_messages import HELLO, assert_refused_with, said
-from tests.crypto.matrix import every_group, groups_of, open_groups
+from tests.crypto.matrix import every_group, groups_of, open_groups, without_group
 from tests.crypto.world import NOW, World, world_of
 
 WINDOW = GroupConfig(former_epochs_max=2, accept_external_commits=True)
@@ -78,6 +78,7 @@ def test_d3_the_number_of_former_epochs_is_bounded(world: World) -> None:
     assert_window(world, 2)
 
 
+@without_group("a group of two: its size makes no difference to the number of its epochs")
 @pytest.mark.parametrize("bound", BOUNDS)
 def test_d3_by_whatever_bound_the_application_sets(bound: int) -> None:
     assert_window(world_of(suite(1), 2, BOUNDS[bound]), bound)
