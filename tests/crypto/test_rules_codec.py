@@ -102,7 +102,8 @@ def test_c3_a_length_of_the_unused_class(world: World, first: int) -> None:
 @every_group
 @pytest.mark.parametrize("prefix", ["bfffffff", "80004000", "7fff"])
 def test_c4_a_length_beyond_the_message(world: World, prefix: str) -> None:
-    assert_unreadable(world, misread(world, HELLO, lambda whole: bytes.fromhex(prefix) + whole[1:]))
+    """The signature's, which is the last field: cut off at the end of what is there, it would be read, and be wrong."""
+    assert_unreadable(world, misread(world, HELLO, lambda whole: whole[:-66] + bytes.fromhex(prefix) + whole[-64:]))
 
 
 # C5: nothing left over
