@@ -12,13 +12,13 @@ from crypto.mls.config import GroupConfig
 from crypto.mls.credentials import credential_type
 from crypto.mls.extensions import (
     DEFAULT_EXTENSION_TYPES,
+    DEFAULT_PROPOSAL_TYPES,
     GREASE,
     Extension,
     ExtensionType,
     RequiredCapabilities,
     find_extension,
 )
-from crypto.mls.proposals import ProposalType
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.roster import Roster
 from crypto.mls.tree_nodes import (
@@ -34,9 +34,6 @@ from crypto.suites import CipherSuite
 from crypto.wire import decode
 
 Place: TypeAlias = type[KeyPackageSource] | type[UpdateSource] | type[CommitSource]
-
-DEFAULT_PROPOSAL_TYPES = frozenset(map(int, ProposalType))
-"""Types that every client supports and that capabilities never list (§7.2)."""
 
 
 def check_leaf(suite: CipherSuite, leaf: LeafNode, place: Place) -> None:
@@ -54,6 +51,13 @@ def check_standing_leaf(suite: CipherSuite, leaf: LeafNode) -> None:
     l17_leaf_extensions(leaf.extensions)
     l18_extension_types_unique(leaf.extensions)
     l20_public_key(suite, leaf.encryption_key)
+
+
+def check_own_extensions(leaf: LeafNode) -> None:
+    """Apply to a leaf of ours the rules that its extensions could break: they come from our caller."""
+    l6_own_extensions(leaf)
+    l17_leaf_extensions(leaf.extensions)
+    l18_extension_types_unique(leaf.extensions)
 
 
 def l3_requirements(capabilities: Capabilities, extensions: tuple[Extension, ...]) -> None:
