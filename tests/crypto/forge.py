@@ -21,7 +21,7 @@ from crypto.mls import commit as commit_module
 from crypto.mls import messages, treekem
 from crypto.mls.extensions import Extension, ExtensionType, RequiredCapabilities
 from crypto.mls.framing import AnyContent, ProposalContent, WireFormat, encode_message
-from crypto.mls.group import Group, KeyPackageBundle, PendingCommit, StagedCommit
+from crypto.mls.group import Group, KeyPackageBundle, PendingCommit, ReceivedProposal, StagedCommit
 from crypto.mls.joining import create_welcome
 from crypto.mls.key_package import sign_key_package
 from crypto.mls.proposals import Add, AnyProposal, CheckedProposal
@@ -214,3 +214,10 @@ def offered_with(someone: Person, *, leaf: Change = lambda same: same, package: 
     assert someone.bundle is not None
     someone.bundle = changed_key_package(someone, someone.bundle, leaf=leaf, package=package)
     return Add(someone.bundle.key_package)
+
+
+def taken_in(group: Group, message: bytes) -> Group:
+    """The group that has seen a proposal."""
+    received = group.receive(message, NOW)
+    assert isinstance(received, ReceivedProposal)
+    return received.group

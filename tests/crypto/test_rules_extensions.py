@@ -1,4 +1,4 @@
-"""Rules L17, L18 and L19: extensions where they do not belong, twice in a list, and those that mean nothing.
+"""Rules L17, L18, L19 and L21: extensions out of place, twice in a list, and those that mean nothing to us.
 
 The extensions of leaves have their place in `test_rules_leaf_places`; here are the other lists: of key packages, of
 GroupContexts, in proposals and on their way to a joiner, and of GroupInfos.
@@ -13,7 +13,7 @@ import pytest
 
 from crypto.mls.extensions import GREASE, Extension, ExtensionType, RequiredCapabilities
 from crypto.mls.framing import decode_message, encode_message
-from crypto.mls.group import ReceivedProposal, create_group, generate_key_package, verify_group_info, verify_key_package
+from crypto.mls.group import ReceivedProposal, create_group, verify_group_info, verify_key_package
 from crypto.mls.group_info import sign_group_info
 from crypto.mls.proposals import AnyProposal, GroupContextExtensions, ReInit
 from crypto.mls.rules import leaf as rules
@@ -183,14 +183,14 @@ def test_l19_leaves_full_of_grease_are_welcome(world: World) -> None:
     assert newcomer.view.epoch_authenticator == pending.next_group.epoch_authenticator
 
 
-@without_group("a key package alone")
-def test_l19_the_defaults_are_not_among_our_capabilities() -> None:
-    """We list what goes beyond the defaults (§7.2), once, and one value for GREASE."""
-    someone = person("someone", suite(1))
-    listed = generate_key_package(
-        suite(1), someone.credential, someone.signer, lifetime=LIFETIME, supported_extensions=(0xF100,)
-    ).key_package.leaf_node.capabilities
-    grease = {*listed.proposals}
-    assert len(grease) == 1
-    assert grease < {*GREASE}
-    assert {*listed.extensions} == {ExtensionType.LAST_RESORT_KEY_PACKAGE, 0xF100} | grease
+@every_group
+def test_l21_two_members_with_one_application_id(world: World) -> None:
+    """It is carried and shown, and means nothing: members are told apart by their credentials and signature keys."""
+    named = (Extension(ExtensionType.APPLICATION_ID, b"one id"),)
+    add = offered_with(world.person("newcomer"), leaf=lambda leaf: replace(leaf, extensions=named))
+    verified = verify_key_package(encode_message(add.key_package), NOW)
+    pending = world["person 0"].commit([verified], now=NOW, leaf_extensions=named)
+    assert_enters(world[world.receiver], pending.message, pending.next_group)
+    alike = [member for member in pending.next_group.members if named[0] in member.extensions]
+    assert len(alike) == 2
+    assert len({member.credential for member in alike}) == len({member.signature_key for member in alike}) == 2

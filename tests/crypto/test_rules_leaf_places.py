@@ -13,7 +13,7 @@ import pytest
 
 from crypto.mls.extensions import Extension, ExtensionType
 from crypto.mls.framing import encode_message
-from crypto.mls.group import Group, ReceivedProposal, StagedCommit, verify_group_info, verify_key_package
+from crypto.mls.group import Group, StagedCommit, verify_group_info, verify_key_package
 from crypto.mls.proposals import Add, Update
 from crypto.mls.rules import leaf as rules
 from crypto.mls.verified_key_package import VerifiedKeyPackage
@@ -34,6 +34,7 @@ from tests.crypto.forge import (
     off,
     offered_with,
     path_leaf,
+    taken_in,
     values,
 )
 from tests.crypto.matrix import every_group, groups_of, open_groups
@@ -118,13 +119,6 @@ def demanding(world: World, *who: str) -> World:
         world.people[name].group = staged.merge()
     world.people["person 0"].group = pending.next_group
     return world
-
-
-def taken_in(group: Group, message: bytes) -> Group:
-    """The group that has seen a proposal."""
-    received = group.receive(message, NOW)
-    assert isinstance(received, ReceivedProposal)
-    return received.group
 
 
 def judged(wrong: Wrong, action: Callable[[], object], *watched: Group) -> None:
