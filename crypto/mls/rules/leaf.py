@@ -61,9 +61,9 @@ def check_own_extensions(leaf: LeafNode) -> None:
 
 
 def l3_requirements(capabilities: Capabilities, extensions: tuple[Extension, ...]) -> None:
-    """A leaf supports each required extension, proposal and credential type, and each GroupContext extension.
+    """A leaf supports each required type and each GroupContext extension, §7.3, §11.1, §13.4.
 
-    §7.3, §11.1, §13.4. `extensions` are the GroupContext's.
+    Required are types of extensions, proposals and credentials. `extensions` are the GroupContext's.
     """
     text = missing_capability(capabilities, extensions)
     if text is not None:
