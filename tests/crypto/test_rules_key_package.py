@@ -14,10 +14,12 @@ import pytest
 from crypto.errors import DecodeError
 from crypto.mls.extensions import GREASE
 from crypto.mls.framing import encode_message
-from crypto.mls.group import ReceivedProposal, generate_key_package, verify_key_package
+from crypto.mls.group import ReceivedProposal, StagedCommit, generate_key_package, verify_key_package
 from crypto.mls.key_package import OUR_CAPABILITIES, KeyPackage, sign_key_package, verify_key_package_signature
 from crypto.mls.proposals import Add
 from crypto.mls.rules import key_package as rules
+from crypto.mls.rules import leaf as leaf_rules
+from crypto.mls.rules import proposal_list as list_rules
 from crypto.mls.tree_nodes import ProtocolVersion
 from crypto.suites import SUITES, CipherSuite, SignatureKeyPair, suite
 from tests.crypto.forge import (
@@ -155,6 +157,28 @@ def test_k7_the_reference_is_recomputed() -> None:
         value = getattr(offered.key_package, field)
         other = replace(offered.key_package, **{field: value[:-1] + bytes([value[-1] ^ 1])})
         assert replace(offered, key_package=other).reference != offered.reference
+
+
+@every_group
+def test_k9_a_package_whose_owner_is_in_the_group(world: World) -> None:
+    """Of what was used, a group knows the packages of those who are in it."""
+    newcomer, receiver = world.person("newcomer"), world[world.receiver]
+    offered = newcomer.offer()
+    first = world["person 0"].commit([offered], now=NOW)
+    sender, second = first.next_group, values(world, Add(offered.key_package))
+    staged = receiver.receive(first.message, NOW)
+    assert isinstance(staged, StagedCommit)
+    assert_refused("Q6", lambda: sender.commit([offered], now=NOW), sender)
+    with off(list_rules.q6_added_client_is_new):
+        assert_refused("L13", lambda: sender.commit([offered], now=NOW), sender)
+        with off(leaf_rules.l13_encryption_key_unique):
+            again = forged_commit(sender, second)
+    receiver = staged.merge()
+    assert_refused("Q6", lambda: receiver.receive(again.message, NOW), receiver)
+    with off(list_rules.q6_added_client_is_new):
+        assert_refused("L13", lambda: receiver.receive(again.message, NOW), receiver)
+        with off(leaf_rules.l13_encryption_key_unique):
+            assert_enters(receiver, again.message, again.next_group)
 
 
 @without_group("a key package alone")

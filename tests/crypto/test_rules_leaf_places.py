@@ -37,7 +37,7 @@ from tests.crypto.forge import (
     taken_in,
     values,
 )
-from tests.crypto.matrix import every_group, groups_of, open_groups
+from tests.crypto.matrix import every_group, groups_of, open_groups, without_group
 from tests.crypto.outside import OPEN, joining
 from tests.crypto.world import NOW, World
 
@@ -300,7 +300,7 @@ def test_in_the_tree_of_a_group_that_we_join_by_ourselves(world: World, wrong: W
     judged(wrong, lambda: verify_group_info(group_info, now=NOW))
 
 
-@pytest.mark.without_group
+@without_group("the literal ids of the marks above")
 def test_every_place_sees_the_whole_table() -> None:
     """The literal ids of the marks are those of the table, but for what a place calls the same."""
     ids = {wrong.rule for wrong in BREACHES.values()}

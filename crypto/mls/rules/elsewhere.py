@@ -62,6 +62,14 @@ ELSEWHERE = (
         "Within a tolerance for each of the two.",
     ),
     Elsewhere(
+        "L15",
+        "",
+        "§5.1.2, §5.3",
+        How.APPLICATION,
+        ("crypto.identity.device_list.certify_leaf",),
+        "That the key is the credential's own is for the application, which takes its own certificates and no X.509.",
+    ),
+    Elsewhere(
         "L16",
         "Who replaces a credential is an allowed successor of the old one.",
         "§5.3.1",
@@ -143,8 +151,8 @@ ELSEWHERE = (
         "§10, §16.8",
         How.NOT_YET,
         (),
-        "Within one group L13 refuses it. Across groups nobody keeps a list: whoever made it has erased its keys (K10) "
-        "and cannot open a second Welcome, so a server that gives it twice can only make an addition fail.",
+        "While its owner is in a group, Q6 and L13 refuse it there. Nobody keeps a list beyond that: who made it has "
+        "erased its keys (K10) and opens no second Welcome, so a server that gives it twice makes an addition fail.",
     ),
     Elsewhere(
         "K10",
