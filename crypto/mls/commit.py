@@ -111,9 +111,7 @@ def create_commit(
     if with_path or changes.path_required:
         old_leaf = state.leaf(state.own_leaf)
         template = with_leaf_extensions(old_leaf, leaf_extensions)
-        leaf_rules.l6_own_extensions(template)
-        leaf_rules.l17_leaf_extensions(template.extensions)
-        leaf_rules.l18_extension_types_unique(template.extensions)
+        leaf_rules.check_own_extensions(template)
         new_path = generate_path(suite, changes.tree, state.own_leaf, template, state.signer, group_id)
         after = of_new_path(new_path, changes.roster.replace((old_leaf,), (new_path.leaf,)))
         path_secrets = new_path.path_secrets

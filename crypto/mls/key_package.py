@@ -16,6 +16,7 @@ from crypto.mls.extensions import (
     find_extension,
     generate_grease,
 )
+from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.tree_nodes import (
     Capabilities,
     KeyPackageSource,
@@ -96,9 +97,11 @@ def generate_key_package(
 
     KeyPackage, §10. Set `lifetime` back by an hour: others' clocks may be behind. `supported_extensions` are the types
     of leaf and GroupContext extensions that the application gives a meaning; `leaf_extensions` go into the leaf.
+    Raises `RuleViolation` if they do not belong there.
     """
-    init = suite.generate_hpke_key_pair()
     contents = generate_leaf_contents(credential, signer, supported_extensions, leaf_extensions)
+    leaf_rules.check_own_extensions(contents)
+    init = suite.generate_hpke_key_pair()
     leaf, encryption_private = generate_leaf(suite, contents, signer, lifetime)
     extensions = (*([LAST_RESORT] if last_resort else []), _ignored_extension(leaf))
     unsigned = KeyPackage(ProtocolVersion.MLS10, suite.id, init.public, leaf, extensions, b"")

@@ -16,17 +16,19 @@ from typing import Any
 import pytest
 
 from crypto.errors import AuthenticationError, RuleViolation
+from crypto.kem import HPKEKeyPair
 from crypto.mls import commit as commit_module
 from crypto.mls import messages, treekem
 from crypto.mls.extensions import Extension, ExtensionType, RequiredCapabilities
 from crypto.mls.framing import AnyContent, ProposalContent, WireFormat, encode_message
-from crypto.mls.group import Group, KeyPackageBundle, PendingCommit, StagedCommit
+from crypto.mls.group import Group, KeyPackageBundle, PendingCommit, ReceivedProposal, StagedCommit
 from crypto.mls.joining import create_welcome
 from crypto.mls.key_package import sign_key_package
 from crypto.mls.proposals import Add, AnyProposal, CheckedProposal
 from crypto.mls.snapshot import rows
 from crypto.mls.state import GroupState
 from crypto.mls.tree_nodes import LeafIndex, LeafNode, UpdateSource, sign_leaf_node
+from crypto.suites import SignatureKeyPair
 from crypto.wire import encode
 from tests.crypto.world import NOW, Person, World
 
@@ -120,15 +122,21 @@ def changed_key_package(
 
 
 @contextmanager
-def path_leaf(change: Change) -> Iterator[None]:
-    """Commits made meanwhile have a changed leaf in their path."""
-    original = treekem.generate_path
+def path_leaf(change: Change, signer: SignatureKeyPair | None = None) -> Iterator[None]:
+    """Commits made meanwhile, from outside too, have a changed leaf in their path, signed by `signer` if one is given.
 
-    def generate_path(suite: Any, tree: Any, leaf_index: Any, template: Any, signer: Any, group_id: Any) -> Any:
-        return original(suite, tree, leaf_index, change(template), signer, group_id)
+    Its encryption key may be among what changes: the private key is then that of the key before the change.
+    """
+
+    def generate_path(suite: Any, tree: Any, leaf_index: Any, template: Any, own_signer: Any, group_id: Any) -> Any:
+        pair, secret = suite.generate_hpke_key_pair(), suite.generate_secret()
+        changed = change(replace(template, encryption_key=pair.public))
+        keys = HPKEKeyPair(pair.private, changed.encryption_key)
+        return treekem.derive_path(suite, tree, leaf_index, changed, signer or own_signer, group_id, keys, secret)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(commit_module, "generate_path", generate_path)
+        patch.setattr(treekem, "generate_path", generate_path)
         yield
 
 
@@ -191,3 +199,25 @@ def assert_commit_refused(rule: str, world: World, function: object, proposals: 
         staged = receiver.receive(pending.message, NOW)
     assert isinstance(staged, StagedCommit)
     assert staged.merge().epoch_authenticator == pending.next_group.epoch_authenticator
+
+
+def assert_enters(receiver: Group, message: bytes, next_group: Group) -> None:
+    """The receiver accepts a commit, and comes to where its sender is."""
+    staged = receiver.receive(message, NOW)
+    assert isinstance(staged, StagedCommit)
+    assert staged.merge().epoch_authenticator == next_group.epoch_authenticator
+
+
+def offered_with(someone: Person, *, leaf: Change = lambda same: same, package: Change = lambda same: same) -> Add:
+    """An Add of somebody whose key package has a change; `someone.bundle` is what it then holds."""
+    someone.offer()
+    assert someone.bundle is not None
+    someone.bundle = changed_key_package(someone, someone.bundle, leaf=leaf, package=package)
+    return Add(someone.bundle.key_package)
+
+
+def taken_in(group: Group, message: bytes) -> Group:
+    """The group that has seen a proposal."""
+    received = group.receive(message, NOW)
+    assert isinstance(received, ReceivedProposal)
+    return received.group

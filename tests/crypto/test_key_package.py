@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import replace
 
 import pytest
 
 from crypto.errors import DecodeError, InvalidMessage, Unsupported
 from crypto.mls.credentials import BasicCredential
-from crypto.mls.extensions import GREASE, Extension, ExtensionType
+from crypto.mls.extensions import Extension
 from crypto.mls.group import generate_key_package, verify_key_package
-from crypto.mls.key_package import OUR_CAPABILITIES
 from crypto.mls.snapshot import decode_bundle, encode_bundle
 from crypto.suites import SUITES as ALL_SUITES
 from crypto.suites import CipherSuite, suite
@@ -60,19 +58,6 @@ def test_no_two_are_alike() -> None:
     assert one.reference != other.reference
     assert one.key_package.init_key != other.key_package.init_key
     assert one.leaf.encryption_key != other.leaf.encryption_key
-
-
-def test_capabilities_are_what_we_can_do() -> None:
-    """Rules K11 and L19: every suite that is listed works, and no default type is listed; the rest is GREASE."""
-    assert set(OUR_CAPABILITIES.cipher_suites) == set(ALL_SUITES)
-    assert OUR_CAPABILITIES.extensions == (ExtensionType.LAST_RESORT_KEY_PACKAGE,)
-    assert OUR_CAPABILITIES.proposals == ()
-    sent = person("someone", suite(1)).offer().leaf.capabilities
-    (grease,) = set(sent.proposals)
-    assert grease in GREASE
-    for field in dataclasses.fields(OUR_CAPABILITIES):
-        extra = [] if field.name == "versions" else [grease]
-        assert [*getattr(sent, field.name)] == [*getattr(OUR_CAPABILITIES, field.name), *extra]
 
 
 def test_every_flipped_bit_is_noticed() -> None:

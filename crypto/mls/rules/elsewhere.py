@@ -8,6 +8,7 @@ checks, with the reason.
 from __future__ import annotations
 
 from crypto.mls.rules.elsewhere_messages import CODEC, FRAMING, KEY_SCHEDULE, LIFE, MESSAGE_KEYS
+from crypto.mls.rules.elsewhere_trees import KEY_PACKAGES, LEAVES, TREES
 from crypto.mls.rules.how import Elsewhere, How
 
 __all__ = ["ELSEWHERE", "Elsewhere", "How"]
@@ -15,6 +16,9 @@ __all__ = ["ELSEWHERE", "Elsewhere", "How"]
 ELSEWHERE = (
     *CODEC,
     *FRAMING,
+    *LEAVES,
+    *KEY_PACKAGES,
+    *TREES,
     *KEY_SCHEDULE,
     *MESSAGE_KEYS,
     *LIFE,
