@@ -7,7 +7,7 @@ import gc
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -69,13 +69,19 @@ def timed(operation: Callable[[], T]) -> tuple[float, T]:
     return (time.perf_counter_ns() - started) / 1e9, result
 
 
-def repeated(operation: Callable[[], object], effort: Effort) -> list[float]:
-    """Seconds of each run of an operation that can be repeated; the first run is for warmth alone."""
-    operation()
-    samples: list[float] = []
+def interleaved(operations: Mapping[str, Callable[[], object]], effort: Effort) -> dict[str, list[float]]:
+    """Seconds of each run of several operations that can be repeated, in turns, so that noise hits all of them alike.
+
+    Each operation has the whole budget.
+    """
+    samples: dict[str, list[float]] = {name: [] for name in operations}
+    waiting = dict(operations)
     with quiet():
-        while len(samples) < effort.samples_min or sum(samples) < effort.budget_s:
-            samples.append(timed(operation)[0])
+        while waiting:
+            for name, operation in list(waiting.items()):
+                samples[name].append(timed(operation)[0])
+                if len(samples[name]) >= effort.samples_min and sum(samples[name]) >= effort.budget_s:
+                    del waiting[name]
     return samples
 
 

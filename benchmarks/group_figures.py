@@ -1,0 +1,258 @@
+"""Operations whose cost grows with the group, each library in turns on trees that we made.
+
+- `create_N_ms`: n - 1 key packages as bytes to a group of n: all checked, added in one commit, Welcome encoded.
+- `join_N_ms`: the Welcome of such a group, tree included, to a group.
+- `commit_N_ms`: a commit with a path in a tree without blank parents, encoded, and merged by the committer, leaf 0.
+- `process_commit_N_ms`: the same at leaf 1, who has most to derive; `process_commit_far_N_ms` at the last leaf, on the
+  other side of the tree, where half of the members are.
+- `state_N_mib`: what one member's group holds in memory after it joined.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from benchmarks import groups, memory
+from benchmarks.figures import Figures
+from benchmarks.groups import Candidate
+from benchmarks.libraries.interface import Client, Library, Member, Row
+from benchmarks.timing import Effort, interleaved, quiet, rounded, timed
+
+Say = Callable[[str, float], None]
+"""Told what is being measured, and the share of that which is done."""
+
+PATIENCE_S = 120.0
+"""A peer is left out of a row if the row at the size before lets expect that one sample takes longer than this."""
+
+_WARM_ROUNDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """How much of each operation to measure at one group size."""
+
+    create: Effort
+    joins: int
+    commits: int
+
+
+@dataclass(slots=True)
+class Contest:
+    """The libraries of one suite, ours first, and what has become known of them."""
+
+    figures: Figures
+    libraries: Sequence[Library]
+    tell: Say
+    remarks: dict[str, list[str]] = field(default_factory=dict)
+    """Of each library what was left out, and why."""
+    _latest: dict[tuple[str, Row], tuple[int, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.remarks = {library.name: [] for library in self.libraries}
+
+    def say(self, what: str, share: float) -> None:
+        """Something is being measured for all."""
+        self.tell(f"{self.libraries[0].title}: {what}", share)
+
+    def taking_part(self, row: Row, members: int) -> list[Library]:
+        """Who is measured."""
+        return [
+            library
+            for library in self.libraries
+            if library.measures(row, members) and self._worth(library, row, members)
+        ]
+
+    def took(self, library: Library, row: Row, members: int, seconds: float) -> None:
+        """What a row took, for what to expect at the next size."""
+        self._latest[library.name, row] = (members, seconds)
+
+    @contextlib.contextmanager
+    def survive(self, library: Library, row: Row, members: int) -> Iterator[None]:
+        """Go on without a library that fails."""
+        try:
+            yield
+        except library.errors as error:
+            remark = f"{row} at n = {members:,} failed: {error!r}"
+            if remark not in self.remarks[library.name]:
+                self.remarks[library.name].append(remark)
+
+    def _worth(self, library: Library, row: Row, members: int) -> bool:
+        if library is self.libraries[0] or (library.name, row) not in self._latest:
+            return True
+        before, seconds = self._latest[library.name, row]
+        expected = seconds * (members / before) ** 2
+        if expected > PATIENCE_S:
+            reason = f"{seconds:.1f} s at n = {before:,} lets expect minutes"
+            self.remarks[library.name].append(f"{row} at n = {members:,} is left out: {reason}")
+        return expected <= PATIENCE_S
+
+
+@dataclass(frozen=True, slots=True)
+class Joiner:
+    """A client that somebody adds, by this key package."""
+
+    library: Library
+    client: Client
+    package: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Seats:
+    """One epoch of one group, as its members at leaf 0, leaf 1 and the last leaf see it. Of two, there is no last."""
+
+    committer: Member
+    near: Member
+    far: Member | None
+
+    def renewed(self) -> Seats:
+        """For the next round."""
+        return Seats(self.committer.renewed(), self.near.renewed(), None if self.far is None else self.far.renewed())
+
+
+def measure(contest: Contest, members: int, amount: Amount) -> None:
+    """Measure all operations at one group size."""
+    now, own = groups.clock(), contest.libraries[0]
+    contest.say(f"people for {members:,} members", 0)
+    candidates = groups.generate_candidates(own.suite, members, now)
+    joiners = _joiners(contest, members, amount.joins + 1)
+    groups.wait_until_valid()
+    _measure_create(contest, members, amount.create, [candidate.package for candidate in candidates[1:]])
+    _measure_join(contest, members, candidates, joiners)
+    if members == 2:
+        seats = {}
+        for library in contest.taking_part("commit", 2):
+            with contest.survive(library, "commit", 2):
+                seats[library.name] = Seats(*pair(library), None)
+    else:
+        seats = _seats(contest, members, candidates)
+    _measure_commits(contest, members, amount.commits, seats)
+
+
+def pair(library: Library) -> tuple[Member, Member]:
+    """A group of two with one library on both sides."""
+    creator, joiner = library.generate_client(), library.generate_client()
+    member, welcome = creator.create([joiner.key_package()])
+    return member, joiner.join(welcome)
+
+
+def _measure_create(contest: Contest, members: int, effort: Effort, packages: Sequence[bytes]) -> None:
+    welcomes: dict[str, bytes] = {}
+    operations: dict[str, Callable[[], None]] = {}
+    samples: dict[str, list[float]] = {}
+    for library in contest.taking_part("create", members):
+        contest.say(f"create with {members:,} members: {library.name}", 0)
+        create = _creating(library, packages, welcomes)
+        with contest.survive(library, "create", members):
+            first_s, _ = timed(create)
+            contest.took(library, "create", members, first_s)
+            operations[library.name], samples[library.name] = create, [first_s]
+    if effort.budget_s:  # the first run was for warmth
+        contest.say(f"create with {members:,} members", 0)
+        samples = interleaved(operations, effort)
+    for name, found in samples.items():
+        contest.figures.time(f"create_{members}_ms", name, found)
+    own = contest.libraries[0].name
+    contest.figures.size(f"welcome_{members}_bytes", own, len(welcomes[own]))
+
+
+def _creating(library: Library, packages: Sequence[bytes], welcomes: dict[str, bytes]) -> Callable[[], None]:
+    def create() -> None:
+        _, welcomes[library.name] = library.generate_client().create(packages)
+
+    return create
+
+
+def _joiners(contest: Contest, members: int, count: int) -> list[Joiner]:
+    """So many clients of each library, by turns."""
+    found = []
+    libraries = contest.taking_part("join", members)
+    for _ in range(count):
+        for library in libraries:
+            client = library.generate_client()
+            found.append(Joiner(library, client, client.key_package_for_all()))
+    return found
+
+
+def _measure_join(contest: Contest, members: int, candidates: Sequence[Candidate], joiners: list[Joiner]) -> None:
+    """Let each join once. Groups have room for all but their creator; others fill up the last one."""
+    seconds: dict[str, list[float]] = {}
+    held: dict[str, list[int]] = {}
+    suite, founder, inside = contest.libraries[0].suite, candidates[0].identity, []
+    for start in range(0, len(joiners), members - 1):
+        contest.say(f"join with {members:,} members", start / len(joiners))
+        entering = joiners[start : start + members - 1]
+        others = [other.package for other in candidates[1 : members - len(entering)]]
+        packages = [*(joiner.package for joiner in entering), *others]
+        welcome = groups.create_for_all(suite, founder, packages, groups.clock())
+        with quiet():
+            for joiner in entering:
+                name = joiner.library.name
+                with contest.survive(joiner.library, "join", members):
+                    before = memory.allocated()
+                    joining_s, member = timed(lambda welcome=welcome, joiner=joiner: joiner.client.join(welcome))
+                    after = memory.allocated()
+                    seconds.setdefault(name, []).append(joining_s)
+                    inside.append(member)
+                    if not joiner.library.in_python and before is not None and after is not None:
+                        held.setdefault(name, []).append(after - before)
+        for joiner in entering:
+            if joiner.library.in_python and joiner.library.name not in held:
+                with contest.survive(joiner.library, "state", members):
+                    size = memory.traced(lambda welcome=welcome, joiner=joiner: joiner.client.join(welcome))
+                    held[joiner.library.name] = [size]
+    for name, samples in seconds.items():
+        contest.figures.time(f"join_{members}_ms", name, samples[1:])  # the first was for warmth
+    for name, sizes in held.items():
+        later = sizes[1:] or sizes
+        mean_mib = sum(later) / len(later) / memory.MIB
+        contest.figures.crypto.setdefault(f"state_{members}_mib", {})[name] = rounded(mean_mib)
+
+
+def _seats(contest: Contest, members: int, candidates: Sequence[Candidate]) -> dict[str, Seats]:
+    """Three members of each library in a full tree: the same one for all, and from there on a group of its own each."""
+    libraries = contest.taking_part("commit", members)
+    clients = {library.name: [library.generate_client() for _ in range(3)] for library in libraries}
+    packages = {name: [client.key_package_for_all() for client in three] for name, three in clients.items()}
+    groups.wait_until_valid()
+    filling, now = f"fill the tree of {members:,} members", groups.clock()
+    tree = groups.full_tree(contest.libraries[0].suite, candidates, now, lambda share: contest.say(filling, share))
+    found = {}
+    for library in libraries:
+        with contest.survive(library, "commit", members):
+            welcome = tree.newcomers(packages[library.name], now)
+            found[library.name] = Seats(*(client.join(welcome) for client in clients[library.name]))
+    return found
+
+
+def _measure_commits(contest: Contest, members: int, count: int, seats: dict[str, Seats]) -> None:
+    contest.say(f"commit and process with {members:,} members", 0)
+    rounds: dict[str, list[tuple[float, ...]]] = {name: [] for name in seats}
+    commits: dict[str, bytes] = {}
+    with quiet():
+        for _ in range(count + _WARM_ROUNDS):
+            for library in contest.libraries:
+                if library.name not in seats:
+                    continue
+                with contest.survive(library, "commit", members):
+                    seats[library.name] = seats[library.name].renewed()
+                    samples, commits[library.name] = _one_round(seats[library.name])
+                    rounds[library.name].append(samples)
+    for name, found in rounds.items():
+        columns = zip(*found[_WARM_ROUNDS:], strict=True)
+        for what, column in zip(("commit", "process_commit", "process_commit_far"), columns, strict=False):
+            contest.figures.time(f"{what}_{members}_ms", name, column)
+    own = contest.libraries[0].name
+    contest.figures.size(f"commit_{members}_bytes", own, len(commits[own]))
+
+
+def _one_round(seats: Seats) -> tuple[tuple[float, ...], bytes]:
+    """Seconds at the committer and at the receivers, and the commit."""
+    receivers = [seats.near] if seats.far is None else [seats.near, seats.far]
+    committing_s, commit = timed(seats.committer.commit)
+    samples = [committing_s]
+    for receiver in receivers:
+        samples.append(timed(lambda receiver=receiver: receiver.process(commit))[0])
+        assert receiver.fingerprint() == seats.committer.fingerprint()
+    return tuple(samples), commit
