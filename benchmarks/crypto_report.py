@@ -74,7 +74,7 @@ def _peers(content: Mapping[str, Any]) -> str:
         "Suite 0x0001, each library in turns with ours in the same process, at the same trees: we make the groups that "
         "all join, and in a full tree members of each library take the places of the first, second and last leaf. "
         "Beside each library stands ours in parts of it: below 1 (**bold**) ours is faster or smaller. Memory is "
-        "counted by tracemalloc where it holds objects of Python, by malloc where not. Empty cells: see the notes below."
+        "counted by tracemalloc where it holds objects of Python, by malloc where not. For empty cells see the notes."
     )
     rows = []
     for key in in_order(measured, OPERATIONS):

@@ -117,9 +117,10 @@ def measure(contest: Contest, members: int, amount: Amount) -> None:
     contest.say(f"people for {members:,} members", 0)
     candidates = groups.generate_candidates(own.suite, members, now)
     joiners = _joiners(contest, members, amount.joins + 1)
+    entering = [joiners[start : start + members - 1] for start in range(0, len(joiners), members - 1)]
     groups.wait_until_valid()
-    _measure_create(contest, members, amount.create, [candidate.package for candidate in candidates[1:]])
-    _measure_join(contest, members, candidates, joiners)
+    welcome = _measure_create(contest, members, amount.create, _packages(entering[0], candidates))
+    _measure_join(contest, members, candidates, entering, welcome)
     if members == 2:
         seats = {}
         for library in contest.taking_part("commit", 2):
@@ -137,7 +138,8 @@ def pair(library: Library) -> tuple[Member, Member]:
     return member, joiner.join(welcome)
 
 
-def _measure_create(contest: Contest, members: int, effort: Effort, packages: Sequence[bytes]) -> None:
+def _measure_create(contest: Contest, members: int, effort: Effort, packages: Sequence[bytes]) -> bytes:
+    """Let each add the same people; the Welcome of ours."""
     welcomes: dict[str, bytes] = {}
     operations: dict[str, Callable[[], None]] = {}
     samples: dict[str, list[float]] = {}
@@ -155,6 +157,7 @@ def _measure_create(contest: Contest, members: int, effort: Effort, packages: Se
         contest.figures.time(f"create_{members}_ms", name, found)
     own = contest.libraries[0].name
     contest.figures.size(f"welcome_{members}_bytes", own, len(welcomes[own]))
+    return welcomes[own]
 
 
 def _creating(library: Library, packages: Sequence[bytes], welcomes: dict[str, bytes]) -> Callable[[], None]:
@@ -175,23 +178,34 @@ def _joiners(contest: Contest, members: int, count: int) -> list[Joiner]:
     return found
 
 
-def _measure_join(contest: Contest, members: int, candidates: Sequence[Candidate], joiners: list[Joiner]) -> None:
-    """Let each join once. Groups have room for all but their creator; others fill up the last one."""
+def _packages(entering: Sequence[Joiner], candidates: Sequence[Candidate]) -> list[bytes]:
+    """What a creator adds: these, and others until the group is full."""
+    others = candidates[1 : len(candidates) - len(entering)]
+    return [*(joiner.package for joiner in entering), *(other.package for other in others)]
+
+
+def _measure_join(
+    contest: Contest,
+    members: int,
+    candidates: Sequence[Candidate],
+    batches: Sequence[Sequence[Joiner]],
+    welcome: bytes | None,
+) -> None:
+    """Let each join once; `welcome` is for the first batch."""
     seconds: dict[str, list[float]] = {}
     held: dict[str, list[int]] = {}
     suite, founder, inside = contest.libraries[0].suite, candidates[0].identity, []
-    for start in range(0, len(joiners), members - 1):
-        contest.say(f"join with {members:,} members", start / len(joiners))
-        entering = joiners[start : start + members - 1]
-        others = [other.package for other in candidates[1 : members - len(entering)]]
-        packages = [*(joiner.package for joiner in entering), *others]
-        welcome = groups.create_for_all(suite, founder, packages, groups.clock())
+    for number, entering in enumerate(batches):
+        contest.say(f"join with {members:,} members", number / len(batches))
+        if welcome is None:
+            welcome = groups.create(suite, founder, _packages(entering, candidates), groups.clock()).welcome
+            assert welcome is not None
         with quiet():
             for joiner in entering:
                 name = joiner.library.name
                 with contest.survive(joiner.library, "join", members):
                     before = memory.allocated()
-                    joining_s, member = timed(lambda welcome=welcome, joiner=joiner: joiner.client.join(welcome))
+                    joining_s, member = timed(_joining(joiner, welcome))
                     after = memory.allocated()
                     seconds.setdefault(name, []).append(joining_s)
                     inside.append(member)
@@ -200,14 +214,19 @@ def _measure_join(contest: Contest, members: int, candidates: Sequence[Candidate
         for joiner in entering:
             if joiner.library.in_python and joiner.library.name not in held:
                 with contest.survive(joiner.library, "state", members):
-                    size = memory.traced(lambda welcome=welcome, joiner=joiner: joiner.client.join(welcome))
+                    size = memory.traced(_joining(joiner, welcome))
                     held[joiner.library.name] = [size]
+        welcome = None
     for name, samples in seconds.items():
         contest.figures.time(f"join_{members}_ms", name, samples[1:])  # the first was for warmth
     for name, sizes in held.items():
         later = sizes[1:] or sizes
         mean_mib = sum(later) / len(later) / memory.MIB
         contest.figures.crypto.setdefault(f"state_{members}_mib", {})[name] = rounded(mean_mib)
+
+
+def _joining(joiner: Joiner, welcome: bytes) -> Callable[[], Member]:
+    return lambda: joiner.client.join(welcome)
 
 
 def _seats(contest: Contest, members: int, candidates: Sequence[Candidate]) -> dict[str, Seats]:

@@ -20,7 +20,7 @@ from crypto.mls.commit import create_commit
 from crypto.mls.config import DEFAULT_CONFIG
 from crypto.mls.creation import generate_group_state
 from crypto.mls.framing import WireFormat
-from crypto.mls.group import Group, StagedCommit, generate_key_package, join, verify_key_package
+from crypto.mls.group import Group, PendingCommit, StagedCommit, generate_key_package, join, verify_key_package
 from crypto.mls.key_package import KeyPackageBundle, generate_leaf_contents, sign_key_package
 from crypto.mls.proposal_list import checked_add, choose_proposals
 from crypto.mls.state import GroupState, no_psks
@@ -77,6 +77,12 @@ def plain_candidate(suite: CipherSuite, identity: Identity, now: int) -> Candida
     signed = sign_key_package(suite, signer, replace(made.key_package, leaf_node=leaf))
     bundle = replace(made, key_package=signed)
     return Candidate(identity, bundle, bundle.message())
+
+
+def create(suite: CipherSuite, creator: Identity, packages: Sequence[bytes], now: int) -> PendingCommit:
+    """A group of the creator and all others: their key packages in, commit and Welcome out, all as bytes."""
+    others = [verify_key_package(package, now) for package in packages]
+    return Group(_founded(suite, creator, now)).commit(others, now=now)
 
 
 def enter(welcome: bytes, joiner: Candidate, now: int) -> Group:
@@ -145,7 +151,7 @@ def _assembled(suite: CipherSuite, candidates: Sequence[Candidate], now: int) ->
 
 
 def _founded(suite: CipherSuite, creator: Identity, now: int) -> GroupState:
-    """A group of one, whose leaf is as plain as those of `plain_candidate`."""
+    """A group of one, as `create_group` makes it, but with a leaf as plain as that of `plain_candidate`."""
     contents = replace(generate_leaf_contents(creator.credential, creator.device_key, (), ()), extensions=())
     return generate_group_state(
         suite,
@@ -157,14 +163,6 @@ def _founded(suite: CipherSuite, creator: Identity, now: int) -> GroupState:
         extensions=(),
         config=DEFAULT_CONFIG,
     )
-
-
-def create_for_all(suite: CipherSuite, creator: Identity, packages: Sequence[bytes], now: int) -> bytes:
-    """The Welcome to a group with only plain leaves."""
-    verified = [verify_key_package(package, now) for package in packages]
-    welcome = Group(_founded(suite, creator, now)).commit(verified, now=now).welcome
-    assert welcome is not None
-    return welcome
 
 
 def _seated(view: Group, leaf: LeafIndex, candidates: Sequence[Candidate]) -> Group:

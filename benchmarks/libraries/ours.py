@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from importlib.metadata import version
 
@@ -10,7 +9,7 @@ from benchmarks import groups
 from benchmarks.libraries.interface import ANY_SIZE, Library
 from client_lib.engine import generate_identity
 from crypto.identity.accounts import generate_recovery_phrase
-from crypto.mls.group import ApplicationMessage, Group, create_group, verify_key_package
+from crypto.mls.group import ApplicationMessage, Group
 from crypto.suites import CipherSuite
 
 
@@ -65,9 +64,7 @@ class OurClient:
 
     def create(self, key_packages: Sequence[bytes]) -> tuple[OurMember, bytes]:
         now = groups.clock()
-        credential, key = self.identity.credential, self.identity.device_key
-        group = create_group(self._suite, os.urandom(32), credential, key, lifetime=groups.lifetime(now), now=now)
-        pending = group.commit([verify_key_package(package, now) for package in key_packages], now=now)
+        pending = groups.create(self._suite, self.identity, key_packages, now)
         assert pending.welcome is not None
         return OurMember(pending.next_group, now), pending.welcome
 
