@@ -12,7 +12,7 @@ What a library cannot do is left out, and what would take it minutes too: `peers
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from benchmarks import group_figures, primitives
@@ -118,8 +118,8 @@ def _with(operation: Callable[[bytes], bytes], argument: bytes) -> Callable[[], 
     return lambda: operation(argument)
 
 
-def _next_of(operation: Callable[[bytes], bytes], arguments: Sequence[bytes] | object) -> Callable[[], bytes]:
-    return lambda: operation(next(arguments))  # type: ignore[call-overload]
+def _next_of(operation: Callable[[bytes], bytes], arguments: Iterator[bytes]) -> Callable[[], bytes]:
+    return lambda: operation(next(arguments))
 
 
 def _in_turns(

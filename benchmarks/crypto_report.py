@@ -50,8 +50,8 @@ def as_markdown(content: Mapping[str, Any]) -> str:
 
 def _own(content: Mapping[str, Any]) -> str:
     note = (
-        "One process. Medians, with the quartiles in brackets. Bytes in, bytes out; every commit and message is on a "
-        "state that has not seen it before. `n` is the number of members."
+        "One process, one thread. Medians, with the quartiles in brackets. Bytes in, bytes out; every commit "
+        "and message is on a state that has not seen it before. `n` is the number of members."
     )
     measured = content["crypto"]
     names = [name for name in OURS if any(name in found for found in measured.values())]

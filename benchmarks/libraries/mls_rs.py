@@ -96,6 +96,7 @@ def load() -> Library | None:
         sizes=dict.fromkeys(("key_package", "messages", "create", "join", "commit"), ANY_SIZE),
         notes=(
             "by agentvault-mls-rs-uniffi; the binding's copy of input bytes, a loop in Python, is a memmove here",
+            "verifies in a pool of threads, which has one thread here, so that cores are compared with cores",
             "sends commits as PublicMessage, without a layer of encryption that ours have",
         ),
         errors=(mls_rs_uniffi.Error,),

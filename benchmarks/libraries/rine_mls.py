@@ -27,7 +27,7 @@ else:
         rine_mls = None
 
 REMOVED_LEAF = 2
-_IN_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
+_IN_MEMORY = Path("/dev/shm")  # noqa: S108  a folder of our own is made in it
 
 
 class RineMember:
