@@ -44,7 +44,7 @@ STYLES: Final = {  # colours of Okabe and Ito, which people who see fewer colour
     "rfc9420": Style("#E69F00", "X", ":", 1.3),
 }
 _GREY: Final = "#7F7F7F"
-_SETTINGS: Final = {
+_SETTINGS: Final[Any] = {
     "svg.hashsalt": "sealdesk",
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",
@@ -97,7 +97,8 @@ def _draw(axes: Axes, content: Mapping[str, Any], what: str) -> dict[str, Any]:
                 zorder=4 if name in OURS else 3,
             )
     for name, targets in TARGETS.items():
-        aimed = {members: found for members in measured if (found := targets.get(f"{what}_{members}_ms"))}
+        keys = {members: f"{what}_{members}_ms" for members in measured}
+        aimed = {members: float(targets[key]) for members, key in keys.items() if key in targets}
         if aimed:
             drawn["target"] = axes.scatter(
                 *_points(aimed), marker="_", s=260, color=STYLES[name].colour, linewidths=1.6, alpha=0.55, zorder=2

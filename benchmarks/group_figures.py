@@ -272,6 +272,10 @@ def _one_round(seats: Seats) -> tuple[tuple[float, ...], bytes]:
     committing_s, commit = timed(seats.committer.commit)
     samples = [committing_s]
     for receiver in receivers:
-        samples.append(timed(lambda receiver=receiver: receiver.process(commit))[0])
+        samples.append(timed(_processing(receiver, commit))[0])
         assert receiver.fingerprint() == seats.committer.fingerprint()
     return tuple(samples), commit
+
+
+def _processing(receiver: Member, commit: bytes) -> Callable[[], None]:
+    return lambda: receiver.process(commit)

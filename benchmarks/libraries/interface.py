@@ -6,14 +6,24 @@ the report prints.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from crypto.suites import CipherSuite
 
 Row = str
 """What is measured: `key_package`, `messages`, `create`, `join` or `commit`."""
+
+
+def module(name: str) -> Any:
+    """A module of a peer, or None where there is no package of it: most are wheels for some machines only."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
 
 ANY_SIZE: Final = range(2, 1_000_000)
 

@@ -11,18 +11,12 @@ import ctypes
 import os
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from benchmarks.libraries.interface import ANY_SIZE, Library
+from benchmarks.libraries.interface import ANY_SIZE, Library, module
 from crypto.suites import suite
 
-if TYPE_CHECKING:
-    import mls_rs_uniffi
-else:
-    try:
-        import mls_rs_uniffi
-    except ImportError:  # no wheel for this machine
-        mls_rs_uniffi = None
+mls_rs_uniffi = module("mls_rs_uniffi")
 
 
 class MlsRsMember:

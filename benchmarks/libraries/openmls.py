@@ -10,19 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from benchmarks.libraries.interface import ANY_SIZE, Library
+from benchmarks.libraries.interface import ANY_SIZE, Library, module
 from benchmarks.libraries.rine_mls import REMOVED_LEAF
 from crypto.suites import suite
 
-if TYPE_CHECKING:
-    import gbp_stack
-else:
-    try:
-        import gbp_stack
-    except ImportError:  # no wheel for this machine or Python
-        gbp_stack = None
+gbp_stack = module("gbp_stack")
 
 _MLS_MESSAGE_KEY_PACKAGE = bytes.fromhex("00010005")
 """Version and wire format: the wheel's key packages are bare."""
@@ -56,7 +50,7 @@ class OpenMlsMember:
         return OpenMlsMember(gbp_stack.MlsContext.restore_state(saved), saved)
 
     def fingerprint(self) -> bytes:
-        return bytes(self._context.group_id) + self._context.epoch.to_bytes(8, "big")
+        return bytes(self._context.group_id) + int(self._context.epoch).to_bytes(8, "big")
 
 
 class OpenMlsClient:

@@ -9,27 +9,18 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmarks import groups
-from benchmarks.libraries.interface import Library
+from benchmarks.libraries.interface import Library, module
 from client_lib.engine import generate_identity
 from crypto.identity.accounts import generate_recovery_phrase
 from crypto.suites import suite
 
-if TYPE_CHECKING:
-    import rfc9420
-    from rfc9420.messages.data_structures import Welcome
-    from rfc9420.messages.key_packages import KeyPackage
-    from rfc9420.messages.messages import MLSCiphertext
-else:
-    try:
-        import rfc9420
-        from rfc9420.messages.data_structures import Welcome
-        from rfc9420.messages.key_packages import KeyPackage
-        from rfc9420.messages.messages import MLSCiphertext
-    except ImportError:  # not installed
-        rfc9420 = None
+rfc9420 = module("rfc9420")
+_packages = module("rfc9420.messages.key_packages")
+_structs = module("rfc9420.messages.data_structures")
+_messages = module("rfc9420.messages.messages")
 
 _HEAD_BYTES = 4
 """Version and wire format of an MLSMessage: this library wants what is inside."""
@@ -54,7 +45,7 @@ class Rfc9420Member:
         return message
 
     def decrypt(self, message: bytes) -> bytes:
-        data: bytes = self._group.unprotect(MLSCiphertext.deserialize(message))[1]
+        data: bytes = self._group.unprotect(_messages.MLSCiphertext.deserialize(message))[1]
         return data
 
     def renewed(self) -> Rfc9420Member:
@@ -82,10 +73,10 @@ class Rfc9420Client:
         return self._made.package
 
     def create(self, key_packages: Sequence[bytes]) -> tuple[Rfc9420Member, bytes]:
-        own = KeyPackage.deserialize(self._made.package[_HEAD_BYTES:])
+        own = _packages.KeyPackage.deserialize(self._made.package[_HEAD_BYTES:])
         group = rfc9420.ProtocolMLSGroup.create(os.urandom(32), own, self._provider)
         for package in key_packages:
-            added = KeyPackage.deserialize(package[_HEAD_BYTES:])
+            added = _packages.KeyPackage.deserialize(package[_HEAD_BYTES:])
             group.process_proposal(group.create_add_proposal(added, self._signing_key), rfc9420.Sender(0))
         pending = group.create_commit(self._signing_key)
         pending.commit_message.serialize()
@@ -95,10 +86,10 @@ class Rfc9420Client:
 
     def join(self, welcome: bytes) -> Rfc9420Member:
         group = rfc9420.ProtocolMLSGroup.from_welcome(
-            Welcome.deserialize(welcome[_HEAD_BYTES:]),
+            _structs.Welcome.deserialize(welcome[_HEAD_BYTES:]),
             self._made.bundle.init_private.reveal(),
             self._provider,
-            key_package=KeyPackage.deserialize(self._made.package[_HEAD_BYTES:]),
+            key_package=_packages.KeyPackage.deserialize(self._made.package[_HEAD_BYTES:]),
             encryption_private_key=self._made.bundle.encryption_private.reveal(),
         )
         return Rfc9420Member(group, self._signing_key)

@@ -13,18 +13,12 @@ from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from benchmarks.libraries.interface import ANY_SIZE, Library
+from benchmarks.libraries.interface import ANY_SIZE, Library, module
 from crypto.suites import suite
 
-if TYPE_CHECKING:
-    import rine_mls
-else:
-    try:
-        import rine_mls
-    except ImportError:  # no wheel for this machine
-        rine_mls = None
+rine_mls = module("rine_mls")
 
 REMOVED_LEAF = 2
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108  a folder of our own is made in it
@@ -61,7 +55,7 @@ class RineMember:
         return again
 
     def fingerprint(self) -> bytes:
-        return bytes(self._group.group_id()) + self._group.epoch().to_bytes(8, "big")
+        return bytes(self._group.group_id()) + int(self._group.epoch()).to_bytes(8, "big")
 
 
 class RineClient:
