@@ -13,7 +13,8 @@ from typing import Any, Final
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from benchmarks.crypto_report import OURS, TARGETS
 
@@ -44,6 +45,8 @@ STYLES: Final = {  # colours of Okabe and Ito, which people who see fewer colour
     "rfc9420": Style("#E69F00", "X", ":", 1.3),
 }
 _GREY: Final = "#7F7F7F"
+_FEW_DECADES: Final = 1_000
+"""Up to this ratio of the ends, an axis has figures between the powers of ten."""
 _SETTINGS: Final[Any] = {
     "svg.hashsalt": "sealdesk",
     "svg.fonttype": "path",
@@ -61,7 +64,10 @@ def as_svg(content: Mapping[str, Any]) -> bytes:
             drawn |= _draw(axes, content, what)
             _dress(axes, title)
         names = [name for name in (*STYLES, "bound", "target") if name in drawn]
-        titles = {**{name: f"Sealdesk, {title}" for name, title in OURS.items()}, "target": "target, same colour"}
+        titles = {
+            **{name: f"Sealdesk, {title}" for name, title in OURS.items()},
+            "target": "target, in the colour of its line",
+        }
         titles |= {name: peer["title"] for name, peer in content["peers"].items()}
         titles["bound"] = "primitives alone, suite 0x0001"
         figure.legend(
@@ -100,9 +106,9 @@ def _draw(axes: Axes, content: Mapping[str, Any], what: str) -> dict[str, Any]:
         keys = {members: f"{what}_{members}_ms" for members in measured}
         aimed = {members: float(targets[key]) for members, key in keys.items() if key in targets}
         if aimed:
-            drawn["target"] = axes.scatter(
-                *_points(aimed), marker="_", s=260, color=STYLES[name].colour, linewidths=1.6, alpha=0.55, zorder=2
-            )
+            colour = STYLES[name].colour
+            axes.scatter(*_points(aimed), marker="_", s=260, color=colour, linewidths=1.6, alpha=0.6, zorder=2)
+            drawn["target"] = Line2D([], [], color=_GREY, marker="_", markersize=16, linestyle="")
     return drawn
 
 
@@ -117,6 +123,9 @@ def _dress(axes: Axes, title: str) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(_plain))
     axes.yaxis.set_major_formatter(FuncFormatter(_plain))
     axes.yaxis.set_minor_formatter(NullFormatter())
+    low, high = axes.get_ylim()
+    if high / low < _FEW_DECADES:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.grid(visible=True, which="major", color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

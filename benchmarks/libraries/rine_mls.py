@@ -99,6 +99,7 @@ def load() -> Library | None:
         },
         notes=(
             "by rine-mls: mls-rs with RustCrypto; key packages include writing the private half to a file in memory",
+            "keeps a copy of the last 256 messages that it sends, which is part of encrypting",
             "makes one Welcome per new member, which at n = 10,000 would be tens of gigabytes: not created there",
             "has no empty commit: its commit removes leaf 2, which seals to as many nodes, and includes a GroupInfo",
         ),
