@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import contextlib
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -63,6 +64,11 @@ class Contest:
             for library in self.libraries
             if library.measures(row, members) and self._worth(library, row, members)
         ]
+
+    def let_key_packages_run_in(self) -> None:
+        """Wait until the strictest of the peers takes those made just now."""
+        if len(self.libraries) > 1:
+            groups.wait_until_valid()
 
     def took(self, library: Library, row: Row, members: int, seconds: float) -> None:
         """What a row took, for what to expect at the next size."""
@@ -118,7 +124,7 @@ def measure(contest: Contest, members: int, amount: Amount) -> None:
     candidates = groups.generate_candidates(own.suite, members, now)
     joiners = _joiners(contest, members, amount.joins + 1)
     entering = [joiners[start : start + members - 1] for start in range(0, len(joiners), members - 1)]
-    groups.wait_until_valid()
+    contest.let_key_packages_run_in()
     welcome = _measure_create(contest, members, amount.create, _packages(entering[0], candidates))
     _measure_join(contest, members, candidates, entering, welcome)
     if members == 2:
@@ -189,40 +195,50 @@ def _measure_join(
     members: int,
     candidates: Sequence[Candidate],
     batches: Sequence[Sequence[Joiner]],
-    welcome: bytes | None,
+    welcome: bytes,
 ) -> None:
-    """Let each join once; `welcome` is for the first batch."""
-    seconds: dict[str, list[float]] = {}
-    held: dict[str, list[int]] = {}
-    suite, founder, inside = contest.libraries[0].suite, candidates[0].identity, []
+    """Let each join once; `welcome` is for the first batch, and the others are welcomed by groups made for them."""
+    entered, suite, founder = Entered(), contest.libraries[0].suite, candidates[0].identity
     for number, entering in enumerate(batches):
         contest.say(f"join with {members:,} members", number / len(batches))
-        if welcome is None:
-            welcome = groups.create(suite, founder, _packages(entering, candidates), groups.clock()).welcome
-            assert welcome is not None
+        if number:
+            created = groups.create(suite, founder, _packages(entering, candidates), groups.clock())
+            assert created.welcome is not None
+            welcome = created.welcome
         with quiet():
             for joiner in entering:
-                name = joiner.library.name
                 with contest.survive(joiner.library, "join", members):
-                    before = memory.allocated()
-                    joining_s, member = timed(_joining(joiner, welcome))
-                    after = memory.allocated()
-                    seconds.setdefault(name, []).append(joining_s)
-                    inside.append(member)
-                    if not joiner.library.in_python and before is not None and after is not None:
-                        held.setdefault(name, []).append(after - before)
+                    entered.join(joiner, welcome)
         for joiner in entering:
-            if joiner.library.in_python and joiner.library.name not in held:
+            if joiner.library.in_python and joiner.library.name not in entered.held:
                 with contest.survive(joiner.library, "state", members):
-                    size = memory.traced(_joining(joiner, welcome))
-                    held[joiner.library.name] = [size]
-        welcome = None
-    for name, samples in seconds.items():
-        contest.figures.time(f"join_{members}_ms", name, samples[1:])  # the first was for warmth
-    for name, sizes in held.items():
-        later = sizes[1:] or sizes
-        mean_mib = sum(later) / len(later) / memory.MIB
+                    entered.held[joiner.library.name] = [memory.traced(_joining(joiner, welcome))]
+    for name, samples in entered.seconds.items():
+        if len(samples) > 1:  # the first was for warmth
+            contest.figures.time(f"join_{members}_ms", name, samples[1:])
+    for name, sizes in entered.held.items():
+        mean_mib = statistics.fmean(sizes[1:] or sizes) / memory.MIB
         contest.figures.crypto.setdefault(f"state_{members}_mib", {})[name] = rounded(mean_mib)
+
+
+@dataclass(slots=True)
+class Entered:
+    """Those who have joined, how long each took and what its group holds, by library."""
+
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    held: dict[str, list[int]] = field(default_factory=dict)
+    members: list[Member] = field(default_factory=list)
+    """Kept, so that memory which one of them gives back is not what the next one takes."""
+
+    def join(self, joiner: Joiner, welcome: bytes) -> None:
+        """Let one join."""
+        name, before = joiner.library.name, memory.allocated()
+        joining_s, member = timed(_joining(joiner, welcome))
+        after = memory.allocated()
+        self.members.append(member)
+        self.seconds.setdefault(name, []).append(joining_s)
+        if not joiner.library.in_python and before is not None and after is not None:
+            self.held.setdefault(name, []).append(after - before)
 
 
 def _joining(joiner: Joiner, welcome: bytes) -> Callable[[], Member]:
@@ -234,7 +250,7 @@ def _seats(contest: Contest, members: int, candidates: Sequence[Candidate]) -> d
     libraries = contest.taking_part("commit", members)
     clients = {library.name: [library.generate_client() for _ in range(3)] for library in libraries}
     packages = {name: [client.key_package_for_all() for client in three] for name, three in clients.items()}
-    groups.wait_until_valid()
+    contest.let_key_packages_run_in()
     filling, now = f"fill the tree of {members:,} members", groups.clock()
     tree = groups.full_tree(contest.libraries[0].suite, candidates, now, lambda share: contest.say(filling, share))
     found = {}

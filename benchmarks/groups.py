@@ -29,8 +29,9 @@ from crypto.suites import CipherSuite
 
 _LIFETIME_S = 90 * 86_400
 _BACKDATED_S = 3_600
-_TO_RUN_IN_S = 2
-"""How old a key package must be before all libraries take it: OpenMLS wants its lifetime to have begun before now."""
+_TO_RUN_IN_S = 1.1
+"""How old a key package must be before all libraries take it: OpenMLS wants its lifetime to have begun before now,
+in whole seconds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,18 @@ from typing import Any
 
 import pytest
 
-from benchmarks import chart, crypto_figures, group_figures, primitives, server_figures
+from benchmarks import chart, crypto_figures, group_figures, groups, primitives, server_figures
 from benchmarks.crypto_report import TARGETS
 from benchmarks.figures import Figures
 from benchmarks.group_figures import Amount, Contest
 from benchmarks.libraries import installed_peers
 from benchmarks.libraries.interface import ANY_SIZE, Library
+from benchmarks.libraries.rine_mls import REMOVED_LEAF
 from benchmarks.report import as_json, as_markdown
 from benchmarks.timing import Effort, interleaved, percentile, spread, streak
 from crypto import suites
+from crypto.mls import tree_math
+from crypto.mls.tree_nodes import LeafIndex
 from tests.contracts.tree import ROOT
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -172,6 +175,20 @@ def test_a_whole_run_measures_what_was_asked_for() -> None:
     assert all(set(targets) <= crypto_keys(tuple(whole.amounts)) for targets in TARGETS.values())
     (offered,) = [scenario for scenario in server_figures.scenarios(quick=False) if scenario.kind == "offer"]
     assert (offered.name, offered.per_second) == ("at_1000", 1_000)
+
+
+def test_a_commit_in_a_full_tree_seals_once_per_level_with_and_without_the_removal() -> None:
+    """So an empty commit is comparable with the smallest one of those peers that have no empty commits."""
+    suite, now = suites.suite(1), groups.clock()
+    tree = groups.full_tree(suite, groups.generate_candidates(suite, 10, now), now, lambda _share: None)
+    newcomers = groups.generate_candidates(suite, 3, now)
+    welcome = tree.newcomers([newcomer.package for newcomer in newcomers], now)
+    entered = [groups.enter(welcome, newcomer, now) for newcomer in newcomers]
+    assert [group.own_leaf for group in entered] == [0, 1, 9]
+    public, own_node = entered[0].state.tree, tree_math.node_of(LeafIndex(0))
+    for seen in (public, public.remove_leaf(LeafIndex(REMOVED_LEAF))):
+        path = seen.filtered_direct_path(LeafIndex(0))
+        assert [len(seen.resolution(tree_math.copath_child(node, own_node))) for node in path] == [1, 1, 1, 1]
 
 
 def test_a_bound_is_its_formula() -> None:
