@@ -14,12 +14,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from benchmarks import group_figures, primitives
 from benchmarks.figures import Figures
 from benchmarks.group_figures import Amount, Contest, Say
 from benchmarks.libraries import installed_peers, ours
-from benchmarks.libraries.interface import Library, Member
+from benchmarks.libraries.interface import Library
 from benchmarks.timing import Effort, streak
 from crypto import suites
 
@@ -96,16 +97,13 @@ def _measure_key_packages(contest: Contest, wanted: Plan) -> None:
 def _measure_messages(contest: Contest, wanted: Plan) -> None:
     contest.say("messages of 1 KiB", 0)
     plaintext = os.urandom(PLAINTEXT_BYTES)
-    pairs: dict[str, tuple[Member, Member]] = {}
-    for library in contest.taking_part("messages", 2):
-        with contest.survive(library, "messages", 2):
-            pairs[library.name] = group_figures.pair(library)
+    pairs = group_figures.pairs_of(contest, "messages")
     messages: dict[str, list[bytes]] = {}
-    encrypting = {name: _with(sender.encrypt, plaintext) for name, (sender, _) in pairs.items()}
+    encrypting = {name: partial(sender.encrypt, plaintext) for name, (sender, _) in pairs.items()}
     for name, samples in _in_turns(encrypting, wanted, messages).items():
         contest.figures.time("encrypt_1k_us", name, samples)
     waiting = {name: iter(found) for name, found in messages.items()}
-    decrypting = {name: _next_of(receiver.decrypt, waiting[name]) for name, (_, receiver) in pairs.items()}
+    decrypting = {name: partial(_next_of, receiver.decrypt, waiting[name]) for name, (_, receiver) in pairs.items()}
     read: dict[str, list[bytes]] = {}
     for name, samples in _in_turns(decrypting, wanted, read).items():
         contest.figures.time("decrypt_1k_us", name, samples)
@@ -114,12 +112,8 @@ def _measure_messages(contest: Contest, wanted: Plan) -> None:
     contest.figures.size("message_1k_bytes", own, len(messages[own][0]))
 
 
-def _with(operation: Callable[[bytes], bytes], argument: bytes) -> Callable[[], bytes]:
-    return lambda: operation(argument)
-
-
-def _next_of(operation: Callable[[bytes], bytes], arguments: Iterator[bytes]) -> Callable[[], bytes]:
-    return lambda: operation(next(arguments))
+def _next_of(operation: Callable[[bytes], bytes], arguments: Iterator[bytes]) -> bytes:
+    return operation(next(arguments))
 
 
 def _in_turns(

@@ -10,16 +10,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from benchmarks import groups, memory
 from benchmarks.figures import Figures
 from benchmarks.groups import Candidate
 from benchmarks.libraries.interface import Client, Library, Member, Row
-from benchmarks.timing import Effort, interleaved, quiet, rounded, timed
+from benchmarks.timing import Effort, by_turns, interleaved, rounded, timed
+
+T = TypeVar("T")
 
 Say = Callable[[str, float], None]
 """Told what is being measured, and the share of that which is done."""
@@ -74,15 +77,15 @@ class Contest:
         """What a row took, for what to expect at the next size."""
         self._latest[library.name, row] = (members, seconds)
 
-    @contextlib.contextmanager
-    def survive(self, library: Library, row: Row, members: int) -> Iterator[None]:
-        """Go on without a library that fails."""
+    def attempt(self, library: Library, row: Row, members: int, operation: Callable[[], T]) -> T | None:
+        """What an operation of a library gives; None if the library fails, which is noted."""
         try:
-            yield
+            return operation()
         except library.errors as error:
             remark = f"{row} at n = {members:,} failed: {error!r}"
             if remark not in self.remarks[library.name]:
                 self.remarks[library.name].append(remark)
+            return None
 
     def _worth(self, library: Library, row: Row, members: int) -> bool:
         if library is self.libraries[0] or (library.name, row) not in self._latest:
@@ -128,13 +131,21 @@ def measure(contest: Contest, members: int, amount: Amount) -> None:
     welcome = _measure_create(contest, members, amount.create, _packages(entering[0], candidates))
     _measure_join(contest, members, candidates, entering, welcome)
     if members == 2:
-        seats = {}
-        for library in contest.taking_part("commit", 2):
-            with contest.survive(library, "commit", 2):
-                seats[library.name] = Seats(*pair(library), None)
+        pairs = pairs_of(contest, "commit")
+        seats = {name: Seats(committer, near, None) for name, (committer, near) in pairs.items()}
     else:
         seats = _seats(contest, members, candidates)
     _measure_commits(contest, members, amount.commits, seats)
+
+
+def pairs_of(contest: Contest, row: Row) -> dict[str, tuple[Member, Member]]:
+    """A group of two of each library."""
+    found = {}
+    for library in contest.taking_part(row, 2):
+        both = contest.attempt(library, row, 2, partial(pair, library))
+        if both is not None:
+            found[library.name] = both
+    return found
 
 
 def pair(library: Library) -> tuple[Member, Member]:
@@ -151,11 +162,12 @@ def _measure_create(contest: Contest, members: int, effort: Effort, packages: Se
     samples: dict[str, list[float]] = {}
     for library in contest.taking_part("create", members):
         contest.say(f"create with {members:,} members: {library.name}", 0)
-        create = _creating(library, packages, welcomes)
-        with contest.survive(library, "create", members):
-            first_s, _ = timed(create)
-            contest.took(library, "create", members, first_s)
-            operations[library.name], samples[library.name] = create, [first_s]
+        creator = library.generate_client()
+        create = partial(_create, library.name, creator, packages, welcomes)
+        first = contest.attempt(library, "create", members, partial(timed, create))
+        if first is not None:
+            contest.took(library, "create", members, first[0])
+            operations[library.name], samples[library.name] = create, [first[0]]
     if effort.budget_s:  # the first run was for warmth
         contest.say(f"create with {members:,} members", 0)
         samples = interleaved(operations, effort)
@@ -166,11 +178,8 @@ def _measure_create(contest: Contest, members: int, effort: Effort, packages: Se
     return welcomes[own]
 
 
-def _creating(library: Library, packages: Sequence[bytes], welcomes: dict[str, bytes]) -> Callable[[], None]:
-    def create() -> None:
-        _, welcomes[library.name] = library.generate_client().create(packages)
-
-    return create
+def _create(name: str, creator: Client, packages: Sequence[bytes], welcomes: dict[str, bytes]) -> None:
+    _, welcomes[name] = creator.create(packages)
 
 
 def _joiners(contest: Contest, members: int, count: int) -> list[Joiner]:
@@ -198,21 +207,24 @@ def _measure_join(
     welcome: bytes,
 ) -> None:
     """Let each join once; `welcome` is for the first batch, and the others are welcomed by groups made for them."""
-    entered, suite, founder = Entered(), contest.libraries[0].suite, candidates[0].identity
+    waiting: dict[str, list[tuple[Joiner, bytes]]] = {}
+    suite, founder = contest.libraries[0].suite, candidates[0].identity
     for number, entering in enumerate(batches):
-        contest.say(f"join with {members:,} members", number / len(batches))
+        contest.say(f"groups of {members:,} members to join", number / len(batches))
         if number:
             created = groups.create(suite, founder, _packages(entering, candidates), groups.clock())
             assert created.welcome is not None
             welcome = created.welcome
-        with quiet():
-            for joiner in entering:
-                with contest.survive(joiner.library, "join", members):
-                    entered.join(joiner, welcome)
         for joiner in entering:
-            if joiner.library.in_python and joiner.library.name not in entered.held:
-                with contest.survive(joiner.library, "state", members):
-                    entered.held[joiner.library.name] = [memory.traced(_joining(joiner, welcome))]
+            waiting.setdefault(joiner.library.name, []).append((joiner, welcome))
+
+    contest.say(f"join with {members:,} members", 0)
+    entered = Entered()
+    by_turns({name: _join_all(contest, members, found, entered) for name, found in waiting.items()})
+    for name, found in waiting.items():
+        joiner, welcome = found[0]
+        if joiner.library.in_python and name in entered.seconds:
+            entered.held[name] = [memory.traced(partial(joiner.client.join, welcome))]
     for name, samples in entered.seconds.items():
         if len(samples) > 1:  # the first was for warmth
             contest.figures.time(f"join_{members}_ms", name, samples[1:])
@@ -230,19 +242,27 @@ class Entered:
     members: list[Member] = field(default_factory=list)
     """Kept, so that memory which one of them gives back is not what the next one takes."""
 
-    def join(self, joiner: Joiner, welcome: bytes) -> None:
-        """Let one join."""
+    def join(self, joiner: Joiner, welcome: bytes) -> float:
+        """Let one join; the seconds that it took."""
         name, before = joiner.library.name, memory.allocated()
-        joining_s, member = timed(_joining(joiner, welcome))
+        joining_s, member = timed(partial(joiner.client.join, welcome))
         after = memory.allocated()
         self.members.append(member)
         self.seconds.setdefault(name, []).append(joining_s)
         if not joiner.library.in_python and before is not None and after is not None:
             self.held.setdefault(name, []).append(after - before)
+        return joining_s
 
 
-def _joining(joiner: Joiner, welcome: bytes) -> Callable[[], Member]:
-    return lambda: joiner.client.join(welcome)
+def _join_all(
+    contest: Contest, members: int, waiting: Sequence[tuple[Joiner, bytes]], entered: Entered
+) -> Iterator[float]:
+    """Let the clients of one library join, one after the other, until one fails."""
+    for joiner, welcome in waiting:
+        took = contest.attempt(joiner.library, "join", members, partial(entered.join, joiner, welcome))
+        if took is None:
+            return
+        yield took
 
 
 def _seats(contest: Contest, members: int, candidates: Sequence[Candidate]) -> dict[str, Seats]:
@@ -255,43 +275,61 @@ def _seats(contest: Contest, members: int, candidates: Sequence[Candidate]) -> d
     tree = groups.full_tree(contest.libraries[0].suite, candidates, now, lambda share: contest.say(filling, share))
     found = {}
     for library in libraries:
-        with contest.survive(library, "commit", members):
-            welcome = tree.newcomers(packages[library.name], now)
-            found[library.name] = Seats(*(client.join(welcome) for client in clients[library.name]))
+        welcome = tree.newcomers(packages[library.name], now)
+        seats = contest.attempt(library, "commit", members, partial(_enter, clients[library.name], welcome))
+        if seats is not None:
+            found[library.name] = seats
     return found
+
+
+def _enter(clients: Sequence[Client], welcome: bytes) -> Seats:
+    return Seats(*(client.join(welcome) for client in clients))
 
 
 def _measure_commits(contest: Contest, members: int, count: int, seats: dict[str, Seats]) -> None:
     contest.say(f"commit and process with {members:,} members", 0)
     rounds: dict[str, list[tuple[float, ...]]] = {name: [] for name in seats}
-    commits: dict[str, bytes] = {}
-    with quiet():
-        for _ in range(count + _WARM_ROUNDS):
-            for library in contest.libraries:
-                if library.name not in seats:
-                    continue
-                with contest.survive(library, "commit", members):
-                    seats[library.name] = seats[library.name].renewed()
-                    samples, commits[library.name] = _one_round(seats[library.name])
-                    rounds[library.name].append(samples)
+    sizes: dict[str, int] = {}
+    by_turns(
+        {
+            library.name: _rounds(contest, library, members, seats[library.name], count, rounds[library.name], sizes)
+            for library in contest.libraries
+            if library.name in seats
+        }
+    )
     for name, found in rounds.items():
         columns = zip(*found[_WARM_ROUNDS:], strict=True)
         for what, column in zip(("commit", "process_commit", "process_commit_far"), columns, strict=False):
             contest.figures.time(f"{what}_{members}_ms", name, column)
     own = contest.libraries[0].name
-    contest.figures.size(f"commit_{members}_bytes", own, len(commits[own]))
+    contest.figures.size(f"commit_{members}_bytes", own, sizes[own])
 
 
-def _one_round(seats: Seats) -> tuple[tuple[float, ...], bytes]:
-    """Seconds at the committer and at the receivers, and the commit."""
-    receivers = [seats.near] if seats.far is None else [seats.near, seats.far]
+def _rounds(
+    contest: Contest,
+    library: Library,
+    members: int,
+    seats: Seats,
+    count: int,
+    rounds: list[tuple[float, ...]],
+    sizes: dict[str, int],
+) -> Iterator[float]:
+    """Let one library commit and process, each time from the epoch before, until it fails."""
+    for _ in range(count + _WARM_ROUNDS):
+        done = contest.attempt(library, "commit", members, partial(_one_round, seats))
+        if done is None:
+            return
+        seats, samples, sizes[library.name] = done
+        rounds.append(samples)
+        yield sum(samples)
+
+
+def _one_round(before: Seats) -> tuple[Seats, tuple[float, ...], int]:
+    """The seats after a commit, the seconds at the committer and at the receivers, and the size of the commit."""
+    seats = before.renewed()
     committing_s, commit = timed(seats.committer.commit)
     samples = [committing_s]
-    for receiver in receivers:
-        samples.append(timed(_processing(receiver, commit))[0])
+    for receiver in [seats.near] if seats.far is None else [seats.near, seats.far]:
+        samples.append(timed(partial(receiver.process, commit))[0])
         assert receiver.fingerprint() == seats.committer.fingerprint()
-    return tuple(samples), commit
-
-
-def _processing(receiver: Member, commit: bytes) -> Callable[[], None]:
-    return lambda: receiver.process(commit)
+    return seats, tuple(samples), len(commit)

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from benchmarks.libraries import installed_peers
 from benchmarks.libraries.interface import ANY_SIZE, Library
 from benchmarks.libraries.rine_mls import REMOVED_LEAF
 from benchmarks.report import as_json, as_markdown
-from benchmarks.timing import Effort, interleaved, percentile, spread, streak
+from benchmarks.timing import Effort, by_turns, interleaved, percentile, spread, streak
 from crypto import suites
 from crypto.mls import tree_math
 from crypto.mls.tree_nodes import LeafIndex
@@ -210,15 +210,16 @@ def test_a_peer_that_is_not_installed_is_left_out() -> None:
 
 
 def test_what_a_peer_fails_at_leaves_a_remark_and_goes_on() -> None:
-    def refuse() -> Any:
-        raise OSError("not today")
+    class Refusing:
+        def create(self, key_packages: Sequence[bytes]) -> Any:
+            raise OSError("not today")
 
     peer = Library(
         name="peer",
         title="Peer",
         version="1",
         suite=suites.suite(1),
-        generate_client=refuse,
+        generate_client=Refusing,
         sizes={"messages": ANY_SIZE, "create": ANY_SIZE},
         errors=(OSError,),
     )
@@ -252,7 +253,13 @@ def test_the_clock() -> None:
         "a": 3
     }
     order: list[str] = []
-    interleaved({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, Effort(0, 2))
+
+    def work(name: str) -> Iterator[float]:
+        for _ in range(2):
+            order.append(name)
+            yield 1.0
+
+    by_turns({"a": work("a"), "b": work("b")})
     assert order == ["a", "b", "a", "b"]
     assert len(runs) == 3
     seconds, results = streak(lambda: len(runs), 5)
