@@ -27,7 +27,7 @@ T = TypeVar("T")
 Say = Callable[[str, float], None]
 """Told what is being measured, and the share of that which is done."""
 
-PATIENCE_S = 120.0
+PATIENCE_S = 60.0
 """A peer is left out of a row if the row at the size before lets expect that one sample takes longer than this."""
 
 _WARM_ROUNDS = 2
