@@ -203,6 +203,8 @@ class RatchetTree:
         Returns the new tree and the places of the added leaves. The caller has checked the leaves and the list.
         Raises `RuleViolation` P2 or P3 (no member at that place) or T11 (nobody left, or too many).
         """
+        if not updates and not removes and not adds:
+            return self, ()
         nodes = list(self._nodes)
         touched: set[LeafIndex] = set()
         for index, leaf in updates.items():

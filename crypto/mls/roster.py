@@ -7,7 +7,7 @@ with the tree: both change together, and it is built anew from the tree when a g
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeVar
@@ -54,9 +54,9 @@ class Kind:
 class Roster:
     """What the rules ask of all members at once."""
 
-    kinds: Mapping[Kind, int]
+    kinds: MappingProxyType[Kind, int]
     """How many members are of each kind. Most groups have a handful of kinds, so the rules may scan them all."""
-    signature_keys: Mapping[bytes, int]
+    signature_keys: MappingProxyType[bytes, int]
     """How many members have a signature key: one, if the tree is valid (rule L12)."""
 
     def credential_types(self) -> frozenset[int]:
@@ -81,13 +81,13 @@ def _kind_of(leaf: LeafNode) -> Kind:
     return Kind(int(credential_type(leaf.credential)), leaf.capabilities)
 
 
-def _recount(counts: Mapping[T, int], gone: Iterable[T], come: Iterable[T]) -> Mapping[T, int]:
+def _recount(counts: MappingProxyType[T, int], gone: Iterable[T], come: Iterable[T]) -> MappingProxyType[T, int]:
     """`counts` after some went and some came; the same object if that makes no difference."""
     difference = Counter(come)
     difference.subtract(Counter(gone))
     if not any(difference.values()):
         return counts
-    recounted = dict(counts)
+    recounted = counts.copy()
     for item, by in difference.items():
         recounted[item] = recounted.get(item, 0) + by
         if recounted[item] == 0:
