@@ -13,6 +13,7 @@ from crypto.mls.extensions import Extensions, Types
 from crypto.suites import CipherSuite, HPKECiphertext, SignatureKeyPair
 from crypto.wire import (
     ITEMS_MAX,
+    Kept,
     Max,
     Select,
     Shared,
@@ -57,7 +58,7 @@ class LeafNodeSource(IntEnum):
 
 
 @struct
-class Capabilities:
+class Capabilities(Kept):
     """What a client supports beyond the defaults (§7.2). Values that we do not know grant nothing and harm nothing."""
 
     versions: Types
