@@ -36,6 +36,86 @@ class Elsewhere(NamedTuple):
 
 
 ELSEWHERE = (
+    # P and Q: proposals, and the list of a member's commit
+    Elsewhere(
+        "P1",
+        "An Add holds a key package that passes section K.",
+        "§12.1.1",
+        How.STEP,
+        ("crypto.mls.proposal_list.check_proposal", "crypto.mls.proposal_list.checked_add"),
+        "Received, by value or by reference; and when we add, for a key package that was verified when it was fetched",
+    ),
+    Elsewhere(
+        "P2",
+        "An Update is of a member, and its leaf, which passes section L, replaces that member's own.",
+        "§12.1.2",
+        How.STEP,
+        ("crypto.mls.proposal_list.check_proposal",),
+        "The leaf's signature covers its place; F13 and F15 keep out whoever is no member",
+    ),
+    Elsewhere(
+        "P6",
+        "A ReInit does not go back to a lower version.",
+        "§12.1.5",
+        How.BUILT_IN,
+        ("crypto.mls.tree_nodes.ProtocolVersion",),
+        "There is one version, and no other decodes",
+    ),
+    Elsewhere(
+        "P9",
+        "A proposal type that is not one of the default ones is supported by all who process the commit.",
+        "§12.2, §13.2",
+        How.BUILT_IN,
+        ("crypto.mls.proposals.ProposalType",),
+        "We know the default types only: no other decodes, and our capabilities claim none",
+    ),
+    Elsewhere(
+        "P10",
+        "A proposal is kept once its signature holds, for its epoch; a new epoch begins without any.",
+        "§12.1",
+        How.BUILT_IN,
+        ("crypto.mls.messages.open_message", "crypto.mls.state.state_in_epoch"),
+    ),
+    Elsewhere(
+        "P11",
+        "The sender of a proposal may make this change under our roles.",
+        "§12.2, §16.10",
+        How.NOT_YET,
+        ("client_lib.engine.trust.judge_proposal",),
+        "There are no roles yet, so any member may change the group; who is brought in is judged",
+    ),
+    Elsewhere(
+        "Q1",
+        "Every entry of a commit is valid by itself.",
+        "§12.2",
+        How.STEP,
+        ("crypto.mls.proposal_list.resolve",),
+        "By value it is judged here, by reference it was judged before it was kept",
+    ),
+    Elsewhere(
+        "Q11",
+        "A list is applied in a fixed order: extensions first, and leaves are judged under the new ones.",
+        "§12.3",
+        How.STEP,
+        ("crypto.mls.proposal_list.apply_proposals",),
+        "By rules L3 and P8",
+    ),
+    Elsewhere(
+        "Q12",
+        "The tree after a list of proposals is valid as a whole.",
+        "§12.2",
+        How.STEP,
+        ("crypto.mls.proposal_list.apply_proposals", "crypto.mls.proposal_list.check_members"),
+        "By rules L3, L4, L12 and L13, for each leaf that the list brings",
+    ),
+    Elsewhere(
+        "Q13",
+        "An Update by reference counts for whoever sent it, not for the committer.",
+        "§12.1.2",
+        How.BUILT_IN,
+        ("crypto.mls.proposals.CheckedProposal",),
+        "What is kept under a reference holds its sender; a commit has no place to name one",
+    ),
     # U: a commit's path, and the way into the next epoch
     Elsewhere(
         "U2",
