@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from crypto.errors import DecodeError, UsageError
+from crypto.errors import UsageError
 from crypto.mls import linked_groups
 from crypto.mls.config import GroupConfig
 from crypto.mls.extensions import Extension, ExtensionType
@@ -19,33 +19,25 @@ from crypto.mls.group import (
     StagedCommit,
     VerifiedKeyPackage,
     branch,
-    external_join,
     generate_key_package,
     join,
     reinitialise,
-    verify_group_info,
     verify_key_package,
 )
-from crypto.mls.proposals import Proposal, ReInit, Remove
+from crypto.mls.proposals import ReInit
 from crypto.mls.psk import ExternalPSK, ResumptionPSK, ResumptionPSKUsage
-from crypto.mls.rules import commit as commit_rules
 from crypto.mls.rules import leaf as leaf_rules
-from crypto.mls.rules import proposal_list as list_rules
 from crypto.mls.rules import welcome as welcome_rules
-from crypto.mls.snapshot import load, rows
-from crypto.mls.tree_nodes import LeafIndex, ProtocolVersion
+from crypto.mls.tree_nodes import ProtocolVersion
 from crypto.suites import X_WING, CipherSuite, SignatureKeyPair, suite
-from crypto.wire import decode_as, encode_as
 from tests.crypto.forge import (
     UNLISTED,
-    assert_commit_refused,
     assert_refused,
     by_value,
     changed_state,
     forged_commit,
     forged_proposal,
     off,
-    offered,
     requiring,
 )
 from tests.crypto.world import LIFETIME, NOW, World, every_suite, world_of
@@ -112,52 +104,6 @@ def test_a_group_goes_on_with_other_parameters(before: CipherSuite, after: Ciphe
     assert group.reinitialised_to is None
 
 
-@every_suite
-def test_u15_the_old_group_is_frozen(belongs: CipherSuite) -> None:
-    world = ended_world(belongs, 4)
-    group = world["person 0"]
-    someone = world.people["person 0"]
-    group = load(rows(group), someone.signer, someone.config)
-    offer = world.person("newcomer").offer()
-    for action in (
-        lambda: group.protect(b"too late"),
-        lambda: group.commit(now=NOW),
-        lambda: group.commit([offer], now=NOW),
-        lambda: group.propose_remove(LeafIndex(1), now=NOW),
-        lambda: group.propose_update(now=NOW),
-        group.group_info,
-    ):
-        assert_refused("U15", action, group)
-    with off(commit_rules.u15_group_goes_on):
-        _, message = world["person 1"].protect(b"too late")
-        commit = world["person 1"].commit(now=NOW).message
-        proposal = world["person 1"].propose_update(now=NOW)[1]
-        for received in (message, commit, proposal):
-            group.receive(received, NOW)
-    for received in (message, commit, proposal):
-        assert_refused("U15", lambda received=received: group.receive(received, NOW), group)
-
-
-def test_u15_nobody_joins_the_old_group_by_itself() -> None:
-    world = ended_world(suite(1), 3)
-    with off(commit_rules.u15_group_goes_on):
-        verified = verify_group_info(world["person 0"].group_info(), now=NOW)
-    joiner = world.person("joiner")
-    message = external_join(verified, joiner.credential, joiner.signer).message
-    receiver = changed_state(world["person 1"], config=GroupConfig(accept_external_commits=True))
-    assert_refused("U15", lambda: receiver.receive(message, NOW), receiver)
-    with off(commit_rules.u15_group_goes_on):
-        receiver.receive(message, NOW)
-
-
-def test_q9_a_reinit_stands_alone() -> None:
-    world = world_of(suite(1), 5)
-    reinit = by_value(world["person 0"], ReInit(NEW_ID, ProtocolVersion.MLS10, 1, ()))
-    for other in (offered(world, "newcomer"), Remove(2), reinit.proposal):
-        proposals = [reinit, by_value(world["person 0"], other)]
-        assert_commit_refused("Q9", world, list_rules.q9_reinit_alone, proposals)
-
-
 def test_a_reinit_by_value_needs_no_path() -> None:
     world = world_of(suite(1), 4)
     reinit = by_value(world["person 0"], ReInit(NEW_ID, ProtocolVersion.MLS10, 1, ()))
@@ -181,16 +127,6 @@ def test_a_committer_prefers_everything_else_to_a_reinit() -> None:
     assert wanted.next_group.reinitialised_to is not None
     assert wanted.next_group.reinitialised_to.group_id == b"person 1"
     assert world.pending("person 1", adds=["newcomer"]).next_group.reinitialised_to is None
-
-
-@pytest.mark.parametrize("version", [0, 2])
-def test_p6_a_reinit_to_another_version(version: int) -> None:
-    """There is one version, so a lower one does not decode."""
-    good = encode_as(Proposal, ReInit(b"id", ProtocolVersion.MLS10, 1, ()))
-    assert good == b"\0\5\2id\0\1\0\1\0"
-    assert decode_as(Proposal, good) == ReInit(b"id", ProtocolVersion.MLS10, 1, ())
-    with pytest.raises(DecodeError):
-        decode_as(Proposal, b"\0\5\2id\0" + bytes([version]) + b"\0\1\0")
 
 
 @pytest.mark.parametrize("rule", ["L17", "L18"])
