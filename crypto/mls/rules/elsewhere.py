@@ -216,5 +216,40 @@ ELSEWHERE = (
         ("client_lib.engine.trust.judge_commit",),
         "There are no roles yet, so any member may change the group; who is brought in is judged",
     ),
+    # X: external commits
+    Elsewhere(
+        "X6",
+        "An external commit is signed by the key in its path, as that of a new member.",
+        "§12.4.3.2",
+        How.STEP,
+        ("crypto.mls.messages.open_message",),
+        "`AuthenticationError`; a member's commit with an ExternalInit is refused by rule P7",
+    ),
+    Elsewhere(
+        "X7",
+        "",
+        "§12.4.3.2",
+        How.STEP,
+        ("crypto.mls.group_info.verify_group_info", "crypto.mls.messages.open_message"),
+        "A member has signed it (W4). By an old one a client joins an epoch that is over (F2), by a key that is not the "
+        "group's one that nobody else enters (U11)",
+    ),
+    Elsewhere(
+        "X9",
+        "A joiner takes the leftmost leaf that is blank once its former one is removed.",
+        "§12.4.2",
+        How.BUILT_IN,
+        ("crypto.mls.external.process_external_commit",),
+        "Its leaf is verified for that place and for no other",
+    ),
+    Elsewhere(
+        "X10",
+        "Who joins by itself may, and proves it.",
+        "§16.6",
+        How.APPLICATION,
+        ("crypto.mls.group_view.StagedCommit", "crypto.mls.config.GroupConfig"),
+        "Refused unless `accept_external_commits` is set (F20), which our client leaves off; who sets it judges "
+        "`sender`, `removed` and `psks` before it merges",
+    ),
 )
 """In the order of the sections; `docs/mls-rules.md` sorts."""
