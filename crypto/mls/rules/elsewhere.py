@@ -231,8 +231,8 @@ ELSEWHERE = (
         "§12.4.3.2",
         How.STEP,
         ("crypto.mls.group_info.verify_group_info", "crypto.mls.messages.open_message"),
-        "A member has signed it (W4). By an old one a client joins an epoch that is over (F2), by a key that is not the "
-        "group's one that nobody else enters (U11)",
+        "A member has signed it (W4). By an old one a client joins an epoch that is over (F2), by a key that is not "
+        "the group's one that nobody else enters (U11)",
     ),
     Elsewhere(
         "X9",
@@ -250,6 +250,71 @@ ELSEWHERE = (
         ("crypto.mls.group_view.StagedCommit", "crypto.mls.config.GroupConfig"),
         "Refused unless `accept_external_commits` is set (F20), which our client leaves off; who sets it judges "
         "`sender`, `removed` and `psks` before it merges",
+    ),
+    # W: Welcome and GroupInfo
+    Elsewhere(
+        "W2",
+        "The group secrets decrypt, with the encrypted GroupInfo as their context.",
+        "§12.4.3.1",
+        How.STEP,
+        ("crypto.mls.joining.open_welcome",),
+        "`AuthenticationError`",
+    ),
+    Elsewhere(
+        "W3",
+        "",
+        "§12.4.3.1",
+        How.STEP,
+        ("crypto.mls.state.find_psks",),
+        "Every PSK that a Welcome names is known",
+    ),
+    Elsewhere(
+        "W4",
+        "",
+        "§12.4.3.1",
+        How.STEP,
+        ("crypto.mls.group_info.verify_group_info",),
+        "A signature that is not the signer's is an `AuthenticationError`",
+    ),
+    Elsewhere(
+        "W7",
+        "A tree comes with a GroupInfo, and passes section T.",
+        "§12.4.3.1",
+        How.STEP,
+        ("crypto.mls.group_info.verify_group_info",),
+    ),
+    Elsewhere(
+        "W10",
+        "The confirmation tag is the right one, in full length.",
+        "§12.4.3.1",
+        How.STEP,
+        ("crypto.mls.key_schedule.verify_confirmation_tag",),
+        "`AuthenticationError`; compared in constant time",
+    ),
+    Elsewhere(
+        "W13",
+        "Extensions of a GroupInfo or of a key package that we do not know are ignored.",
+        "§13.4",
+        How.BUILT_IN,
+        ("crypto.mls.extensions.find_extension",),
+        "Nothing looks for them",
+    ),
+    Elsewhere(
+        "W14",
+        "Who invites us may, and all whom we would meet are who they say.",
+        "§5.3.1",
+        How.APPLICATION,
+        ("client_lib.engine.join.welcome", "client_lib.engine.trust.judge_members"),
+        "Every member, the inviter among them, is a listed device of its account, and the chat's kind allows them all; "
+        "there are no roles yet, and nobody can be blocked",
+    ),
+    Elsewhere(
+        "W15",
+        "A Welcome is delivered only after its commit has won.",
+        "§14",
+        How.APPLICATION,
+        ("crypto.mls.group_view.PendingCommit", "backend.store.log.append"),
+        "The server stores both in one transaction, and drops both if the epoch is over",
     ),
 )
 """In the order of the sections; `docs/mls-rules.md` sorts."""
