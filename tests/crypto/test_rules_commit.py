@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from crypto.errors import AuthenticationError, PastEpoch, UsageError
+from crypto.errors import PastEpoch, UsageError
 from crypto.mls import commit as commit_module
 from crypto.mls.config import GroupConfig
 from crypto.mls.framing import CommitAuth, PublicMessage, decode_message, encode_message
-from crypto.mls.group import StagedCommit
+from crypto.mls.group import ApplicationMessage, StagedCommit
 from crypto.mls.key_schedule import verify_confirmation_tag
 from crypto.mls.proposals import CheckedProposal, GroupContextExtensions, PreSharedKey, ReInit, Remove
 from crypto.mls.psk import ExternalPSK, PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage
@@ -199,10 +199,20 @@ def test_u13_an_epoch_is_one_more_than_the_last_and_another(world: World, way: s
     after = staged.merge()
     assert after.epoch == before.epoch + 1
     assert after.epoch_authenticator != before.epoch_authenticator
-    _, said = after.protect(b"new")
-    with_old_keys = changed_state(world["person 0"], context=after.state.context)
-    with pytest.raises(AuthenticationError):
-        with_old_keys.receive(said, NOW)
+
+
+@every_group
+def test_u13_the_keys_of_an_epoch_open_nothing_of_the_next(world: World) -> None:
+    """Neither all that a member knew before, nor its message keys alone in place of the new ones."""
+    before = world[world.receiver]
+    follow(world, "person 0", world["person 0"].commit(now=NOW))
+    after = world[world.receiver]
+    _, said = world["person 0"].protect(b"new")
+    all_old = changed_state(before, context=after.state.context, encoded_context=after.state.encoded_context)
+    old_tree = changed_state(after, secret_tree=before.state.secret_tree)
+    for someone in (all_old, old_tree):
+        assert_not_authentic(lambda someone=someone: someone.receive(said, NOW), someone)
+    assert isinstance(after.receive(said, NOW), ApplicationMessage)
 
 
 @every_group
