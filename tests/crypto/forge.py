@@ -23,7 +23,8 @@ from crypto.mls.framing import AnyContent, ProposalContent, WireFormat, encode_m
 from crypto.mls.group import Group, KeyPackageBundle, PendingCommit, ReceivedProposal, StagedCommit
 from crypto.mls.joining import create_welcome
 from crypto.mls.key_package import sign_key_package
-from crypto.mls.proposals import Add, AnyProposal, CheckedProposal
+from crypto.mls.proposals import Add, AnyProposal, CheckedProposal, PreSharedKey
+from crypto.mls.psk import PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage
 from crypto.mls.snapshot import rows
 from crypto.mls.state import GroupState, no_psks, own_psks_first
 from crypto.mls.tree_nodes import LeafIndex, LeafNode, UpdateSource, sign_leaf_node
@@ -230,3 +231,9 @@ def naming(*more: CheckedProposal) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(commit_module, "apply_proposals", apply_proposals)
         yield
+
+
+def present_psk(group: Group, usage: ResumptionPSKUsage = ResumptionPSKUsage.APPLICATION) -> PreSharedKey:
+    """A proposal of the one PSK that every member knows without asking: the present epoch's."""
+    psk = ResumptionPSK(usage, group.group_id, group.epoch)
+    return PreSharedKey(PreSharedKeyID(psk, bytes(group.suite.hash_size)))

@@ -13,8 +13,8 @@ from crypto.mls.config import GroupConfig
 from crypto.mls.framing import CommitAuth, PublicMessage, decode_message, encode_message
 from crypto.mls.group import ApplicationMessage, StagedCommit
 from crypto.mls.key_schedule import verify_confirmation_tag
-from crypto.mls.proposals import CheckedProposal, GroupContextExtensions, PreSharedKey, ReInit, Remove
-from crypto.mls.psk import ExternalPSK, PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage
+from crypto.mls.proposals import CheckedProposal, GroupContextExtensions, ReInit, Remove
+from crypto.mls.psk import ExternalPSK
 from crypto.mls.rules import commit as rules
 from crypto.mls.rules import message as message_rules
 from crypto.mls.rules.commit import EPOCH_MAX
@@ -31,6 +31,7 @@ from tests.crypto.forge import (
     forged_commit,
     off,
     offered,
+    present_psk,
     told,
     values,
 )
@@ -86,13 +87,10 @@ def test_u1_an_update_and_a_remove_need_a_path(world: World) -> None:
 
 @every_group
 def test_u1_what_needs_none(world: World) -> None:
-    group = world["person 0"]
-    present = ResumptionPSK(ResumptionPSKUsage.APPLICATION, group.group_id, group.epoch)
-    psk = PreSharedKeyID(present, bytes(world.suite.hash_size))
     reinit = ReInit(b"next", ProtocolVersion.MLS10, world.suite.id, ())
     for proposals in (
         values(world, offered(world, "newcomer")),
-        values(world, PreSharedKey(psk)),
+        values(world, present_psk(world["person 0"])),
         values(world, reinit),
     ):
         pending = forged_commit(world["person 0"], proposals, with_path=False)

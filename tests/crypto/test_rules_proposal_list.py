@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from crypto.mls.group import Group, StagedCommit
+from crypto.mls.group import StagedCommit
 from crypto.mls.proposals import (
     Add,
     AnyProposal,
@@ -17,7 +17,7 @@ from crypto.mls.proposals import (
     Remove,
     Update,
 )
-from crypto.mls.psk import PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage
+from crypto.mls.psk import ResumptionPSKUsage
 from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.rules import proposal_list as rules
 from crypto.mls.tree_nodes import LeafIndex, ProtocolVersion
@@ -36,6 +36,7 @@ from tests.crypto.forge import (
     naming,
     off,
     offered,
+    present_psk,
     told,
     values,
 )
@@ -50,11 +51,6 @@ def named(world: World, way: str, *proposals: AnyProposal, proposer: str = "pers
     if way == "by value":
         return values(world, *proposals)
     return [by_reference(world, proposer, proposal) for proposal in proposals]
-
-
-def present_psk(group: Group, usage: ResumptionPSKUsage = ResumptionPSKUsage.APPLICATION) -> PreSharedKey:
-    """The one PSK that every member knows without asking."""
-    return PreSharedKey(PreSharedKeyID(ResumptionPSK(usage, group.group_id, group.epoch), bytes(group.suite.hash_size)))
 
 
 def lacking(world: World, name: str) -> Add:

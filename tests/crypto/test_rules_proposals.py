@@ -21,7 +21,7 @@ from crypto.mls.proposals import (
     Remove,
     Update,
 )
-from crypto.mls.psk import PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage
+from crypto.mls.psk import PreSharedKeyID, ResumptionPSKUsage
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.rules import key_package as key_package_rules
 from crypto.mls.rules import leaf as leaf_rules
@@ -48,15 +48,11 @@ from tests.crypto.forge import (
     naming,
     off,
     path_leaf,
+    present_psk,
     values,
 )
 from tests.crypto.matrix import every_group, groups_of, without_group
 from tests.crypto.world import NOW, World
-
-
-def present_psk(group: Group, usage: ResumptionPSKUsage = ResumptionPSKUsage.APPLICATION) -> ResumptionPSK:
-    """The one PSK that every member knows without asking."""
-    return ResumptionPSK(usage, group.group_id, group.epoch)
 
 
 def assert_proposal_refused(rule: str, world: World, function: object, message: bytes) -> None:
@@ -176,7 +172,7 @@ def test_p3_we_neither_propose_nor_commit_it(world: World, monkeypatch: pytest.M
 def test_p4_the_size_of_a_psk_nonce(world: World) -> None:
     sender = world["person 0"]
     for size in (0, world.suite.hash_size - 1, world.suite.hash_size + 1, 64):
-        proposal = PreSharedKey(PreSharedKeyID(present_psk(sender), bytes(size)))
+        proposal = PreSharedKey(PreSharedKeyID(present_psk(sender).psk.psk, bytes(size)))
         assert_proposal_refused("P4", world, rules.p4_psk_nonce, forged_proposal(sender, proposal))
         assert_commit_refused("P4", world, rules.p4_psk_nonce, values(world, proposal))
 
@@ -184,7 +180,7 @@ def test_p4_the_size_of_a_psk_nonce(world: World) -> None:
 @every_group
 def test_p4_we_neither_propose_nor_commit_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     sender = world["person 0"]
-    psk = present_psk(sender)
+    psk = present_psk(sender).psk.psk
     monkeypatch.setattr("crypto.mls.proposing.generate_psk_id", lambda _, psk: PreSharedKeyID(psk, b"short"))
     assert_refused("P4", lambda: sender.propose_psk(psk, now=NOW), sender)
     assert_refused("P4", lambda: sender.commit(psks=[psk], now=NOW), sender)
@@ -194,8 +190,8 @@ def test_p4_we_neither_propose_nor_commit_it(world: World, monkeypatch: pytest.M
 @pytest.mark.parametrize("usage", [ResumptionPSKUsage.REINIT, ResumptionPSKUsage.BRANCH])
 def test_p5_a_resumption_psk_for_another_use(world: World, usage: ResumptionPSKUsage) -> None:
     sender = world["person 0"]
-    psk = present_psk(sender, usage)
-    proposal = PreSharedKey(PreSharedKeyID(psk, bytes(world.suite.hash_size)))
+    proposal = present_psk(sender, usage)
+    psk = proposal.psk.psk
     assert_proposal_refused("P5", world, rules.p5_psk_usage, forged_proposal(sender, proposal))
     assert_commit_refused("P5", world, rules.p5_psk_usage, values(world, proposal))
     assert_refused("P5", lambda: sender.propose_psk(psk, now=NOW), sender)
