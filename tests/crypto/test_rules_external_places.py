@@ -52,8 +52,7 @@ RULES: dict[str, Any] = {
 
 @open_groups(OPEN)
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.breaks("P4", "P5", "Q7")
-def test_psks_of_an_external_commit(world: World, rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_p4_p5_q7_psks_of_an_external_commit(world: World, rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of another size, for another use, named twice: the members refuse it, and we do not send it."""
     psks = {"P4": [PAPER], "P5": [ResumptionPSK(ResumptionPSKUsage.REINIT, b"old", 1)], "Q7": [PAPER, PAPER]}[rule]
     nonce = bytes(world.suite.hash_size - (rule == "P4"))
@@ -67,11 +66,6 @@ def test_psks_of_an_external_commit(world: World, rule: str, monkeypatch: pytest
         staged = receiver.receive(pending.message, NOW, lambda _: KEY)
     assert isinstance(staged, StagedCommit)
     assert staged.merge().epoch_authenticator == pending.next_group.epoch_authenticator
-
-
-def test_the_marked_rules_are_the_table() -> None:
-    (mark,) = (mark for mark in test_psks_of_an_external_commit.pytestmark if mark.name == "breaks")
-    assert set(mark.args) == set(RULES)
 
 
 @open_groups(OPEN)

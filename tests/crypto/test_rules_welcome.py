@@ -318,8 +318,7 @@ def test_w13_what_we_do_not_know_is_ignored(world: World, monkeypatch: pytest.Mo
 
 @every_group
 @pytest.mark.parametrize("rule", ["L17", "L18"])
-@pytest.mark.breaks("L17", "L18")
-def test_extensions_of_a_group_info(world: World, rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_l17_l18_extensions_of_a_group_info(world: World, rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     signing(monkeypatch, *([Extension(3, b"\0\0\0")] if rule == "L17" else [UNLISTED, UNLISTED]))
     check = leaf_rules.l17_group_info_extensions if rule == "L17" else leaf_rules.l18_extension_types_unique
     assert_welcome_refused(rule, world, invited(world), check)
