@@ -7,13 +7,14 @@ from dataclasses import replace
 import pytest
 
 from crypto.mls import proposal_list, proposing
+from crypto.mls.group import StagedCommit
 from crypto.mls.proposals import Add, Remove
 from crypto.mls.rules import message as message_rules
 from crypto.mls.state import no_psks
 from crypto.mls.tree_nodes import LeafIndex
 from crypto.suites import suite
-from tests.crypto.forge import assert_refused, changed_key_package, forged_proposal, off, told
-from tests.crypto.matrix import every_group
+from tests.crypto.forge import assert_refused, by_reference, changed_key_package, forged_proposal, off, told
+from tests.crypto.matrix import every_group, groups_of
 from tests.crypto.world import NOW, World, world_of
 
 
@@ -37,6 +38,18 @@ def test_c10_a_flood_of_proposals_is_bounded(world: World, monkeypatch: pytest.M
     with off(message_rules.c10_proposals_bounded):
         receiver.receive(message, NOW)
     assert_refused("C10", lambda: receiver.propose_update(now=NOW), receiver)
+
+
+@groups_of(5, 9, 33, why="two members want a third to go")
+def test_q4_of_two_removes_of_one_leaf_we_commit_the_first(world: World, attempts: list[int]) -> None:
+    """Seen before anything is judged, so that a crowd that wants somebody out costs one attempt, too."""
+    first = by_reference(world, world.receiver, Remove(1))
+    by_reference(world, "person 0", Remove(1))
+    pending = world["person 0"].commit(now=NOW)
+    staged = world[world.receiver].receive(pending.message, NOW)
+    assert isinstance(staged, StagedCommit)
+    assert [checked.reference for checked in staged.proposals] == [first.reference]
+    assert len(attempts) == 1
 
 
 def test_choosing_costs_few_attempts(attempts: list[int]) -> None:
