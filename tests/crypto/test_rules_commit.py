@@ -17,7 +17,6 @@ from crypto.mls.proposals import CheckedProposal, GroupContextExtensions, ReInit
 from crypto.mls.psk import ExternalPSK
 from crypto.mls.rules import commit as rules
 from crypto.mls.rules import message as message_rules
-from crypto.mls.rules.commit import EPOCH_MAX
 from crypto.mls.snapshot import load, rows
 from crypto.mls.tree_nodes import LeafIndex, ProtocolVersion
 from crypto.secret import Secret
@@ -45,6 +44,8 @@ ALL_PUBLIC = GroupConfig(
     accept_external_commits=True,
     accept_external_proposals=True,
 )
+
+LAST_EPOCH = 2**64 - 1
 
 in_both = pytest.mark.parametrize("way", ["member", "joiner"])
 
@@ -171,13 +172,15 @@ def test_u13_the_last_epoch(world: World) -> None:
     that are received are of another epoch, which is let pass.
     """
     sender, receiver = (
-        changed_state(world[name], context=replace(world[name].state.context, epoch=EPOCH_MAX))
+        changed_state(world[name], context=replace(world[name].state.context, epoch=LAST_EPOCH))
         for name in ("person 0", world.receiver)
     )
     assert_refused("U13", lambda: sender.commit(now=NOW), sender)
+    last_but_one = changed_state(sender, context=replace(sender.state.context, epoch=LAST_EPOCH - 1))
+    assert last_but_one.commit(now=NOW).next_group.epoch == LAST_EPOCH
     joiner = world.person("joiner")
     verified = seen(world["person 0"])
-    context = replace(verified.group_info.group_context, epoch=EPOCH_MAX)
+    context = replace(verified.group_info.group_context, epoch=LAST_EPOCH)
     last = replace(verified, group_info=replace(verified.group_info, group_context=context))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tests.crypto.outside.seen", lambda _: last)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from crypto.errors import UsageError
-from crypto.mls import linked_groups
+from crypto.mls import commit as commit_module
 from crypto.mls.config import GroupConfig
 from crypto.mls.group import PendingCommit, VerifiedKeyPackage, branch, reinitialise
 from crypto.mls.proposals import ReInit
@@ -138,15 +138,14 @@ def test_w11_a_group_that_nobody_expected(world: World, usage: str) -> None:
 
 @every_group
 @both_links
-def test_w11_the_first_epoch(world: World, usage: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What follows from another group has one commit behind it; we make no other ourselves."""
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_w11_the_first_epoch(world: World, usage: str, epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What follows from another group has one commit behind it, not none and not two; we make no other ourselves."""
     offers, make = linked(world, usage)
-    honest = linked_groups.create_commit
-
-    def one_epoch_on(new: Any, *arguments: Any, **options: Any) -> Any:
-        return honest(replace(new, context=replace(new.context, epoch=1)), *arguments, **options)
-
-    monkeypatch.setattr(linked_groups, "create_commit", one_epoch_on)
+    honest = commit_module.provisional_context
+    monkeypatch.setattr(
+        commit_module, "provisional_context", lambda *arguments: replace(honest(*arguments), epoch=epoch)
+    )
     assert_refused("W11", make, world[MAKER])
     with off(rules.w11_first_epoch):
         pending = make()

@@ -142,6 +142,14 @@ def test_w3_two_psks_for_reinit_or_branch(world: World) -> None:
 
 
 @every_group
+def test_w3_two_psks_for_the_application(world: World) -> None:
+    offer = world.person("newcomer").offer()
+    psks = [ResumptionPSK(ResumptionPSKUsage.APPLICATION, b"old", epoch) for epoch in (3, 4)]
+    pending = world["person 0"].commit([offer], psks=psks, now=NOW, find_psk=lambda _: KEY)
+    world.people["newcomer"].accept(pending.welcome, lambda _: KEY)
+
+
+@every_group
 def test_w4_the_signer_is_a_member(world: World) -> None:
     """The GroupInfo names a blank leaf, or one outside the tree. With the rule off there is no key to verify it by."""
     for nobodys in (len(world.members) + 1, 2**32 - 1):
