@@ -3,7 +3,7 @@
 
 SHELL = /bin/sh
 .DEFAULT_GOAL = help
-.PHONY: help demo test serve check format bench surface lock clean
+.PHONY: help demo test serve check format bench audit mutants fuzz rules surface lock clean
 
 # The Python that makes .venv. Empty: the first suitable of those below.
 PYTHON =
@@ -38,6 +38,18 @@ format: $(INSTALLED) ## Format the code and apply the safe lint fixes
 
 bench: $(INSTALLED) ## Measure sizes and times, and write them to benchmarks/results
 	@$(VENV_PYTHON) -m benchmarks $(ARGS)
+
+audit: $(INSTALLED) ## Count what shows that crypto is right, and write it to docs/audit.json (some minutes)
+	@$(VENV_PYTHON) -m tests.audit $(ARGS)
+
+mutants: $(INSTALLED) ## Remove each check of crypto and expect a test to fail, result in docs/mutants.json (half an hour)
+	@$(VENV_PYTHON) -m tests.mutation $(ARGS)
+
+fuzz: $(INSTALLED) ## Fuzz the decoders, ten minutes each: make fuzz ARGS="--seconds 30"
+	@$(VENV_PYTHON) -m tests.fuzzing $(ARGS)
+
+rules: $(INSTALLED) ## Write docs/mls-rules.md again from the code
+	@$(VENV_PYTHON) -m tests.contracts.mls_rules
 
 surface: $(INSTALLED) ## Write the listing of public names again, for review
 	@$(VENV_PYTHON) -m tests.contracts.surface

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import nacl.bindings
@@ -18,13 +18,12 @@ from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
-from cryptography.hazmat.primitives.hpke import AEAD, KDF
 from nacl.exceptions import CryptoError as NaClError
 
 from crypto import kem
 from crypto.errors import AuthenticationError, Unsupported
 from crypto.hpke import HPKE, hpke
-from crypto.kem import HPKEKeyPair
+from crypto.kem import HPKEKeyPair, Kem
 from crypto.secret import Secret
 from crypto.wire import encode_opaque, struct
 
@@ -130,7 +129,15 @@ class CipherSuite:
 
     def encrypt_with_label(self, public_key: bytes, label: str, context: bytes, plaintext: bytes) -> HPKECiphertext:
         """EncryptWithLabel, RFC 9420 §5.1.3. Raises `DecodeError` for a bad public key."""
-        return HPKECiphertext(*self.hpke.seal(public_key, _encrypt_context(label, context), plaintext))
+        (sealed,) = self.encrypt_each_with_label(label, context, [(public_key, plaintext)])
+        return sealed
+
+    def encrypt_each_with_label(
+        self, label: str, context: bytes, addressed: Iterable[tuple[bytes, bytes]]
+    ) -> list[HPKECiphertext]:
+        """EncryptWithLabel of each (public key, plaintext) under one context, which is hashed once."""
+        sealed = self.hpke.seal_each(_encrypt_context(label, context), addressed)
+        return [HPKECiphertext(*each) for each in sealed]
 
     def decrypt_with_label(self, private: Secret, label: str, context: bytes, sealed: HPKECiphertext) -> Secret:
         """DecryptWithLabel, RFC 9420 §5.1.3. Raises `AuthenticationError`."""
@@ -244,29 +251,35 @@ _P521 = _ecdsa(ec.SECP521R1(), hashes.SHA512())
 X_WING_SUITE_ID = 0xF647
 """The hybrid suite has no final code point yet; ours stands in the private range (RFC 9420 §17.1)."""
 
-_SHA256, _SHA384, _SHA512 = KDF.HKDF_SHA256, KDF.HKDF_SHA384, KDF.HKDF_SHA512
-_AES128, _AES256, _CHACHA = AEAD.AES_128_GCM, AEAD.AES_256_GCM, AEAD.CHACHA20_POLY1305
 _TABLE = (
-    # id, name, hash, Nh, Nk, KEM + KDF + AEAD for HPKE, signature, AEAD
-    (1, "MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519", "sha256", 32, 16,
-     hpke(kem.X25519, _SHA256, _AES128), ED25519, AESGCM),
-    (2, "MLS_128_DHKEMP256_AES128GCM_SHA256_P256", "sha256", 32, 16,
-     hpke(kem.P256, _SHA256, _AES128), _P256, AESGCM),
-    (3, "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519", "sha256", 32, 32,
-     hpke(kem.X25519, _SHA256, _CHACHA), ED25519, ChaCha20Poly1305),
-    (4, "MLS_256_DHKEMX448_AES256GCM_SHA512_Ed448", "sha512", 64, 32,
-     hpke(kem.X448, _SHA512, _AES256), ED448, AESGCM),
-    (5, "MLS_256_DHKEMP521_AES256GCM_SHA512_P521", "sha512", 64, 32,
-     hpke(kem.P521, _SHA512, _AES256), _P521, AESGCM),
-    (6, "MLS_256_DHKEMX448_CHACHA20POLY1305_SHA512_Ed448", "sha512", 64, 32,
-     hpke(kem.X448, _SHA512, _CHACHA), ED448, ChaCha20Poly1305),
-    (7, "MLS_256_DHKEMP384_AES256GCM_SHA384_P384", "sha384", 48, 32,
-     hpke(kem.P384, _SHA384, _AES256), _P384, AESGCM),
-    (X_WING_SUITE_ID, "MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519", "sha256", 32, 16,
-     hpke(kem.X_WING, _SHA256, _AES128), ED25519, AESGCM),
-)  # fmt: skip
+    # id, name, hash, Nh, AEAD, Nk, KEM, signature
+    (1, "MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519", "sha256", 32, AESGCM, 16, kem.X25519, ED25519),
+    (2, "MLS_128_DHKEMP256_AES128GCM_SHA256_P256", "sha256", 32, AESGCM, 16, kem.P256, _P256),
+    (3, "MLS_128_DHKEMX25519_CHACHA20POLY1305_SHA256_Ed25519", "sha256", 32, ChaCha20Poly1305, 32, kem.X25519, ED25519),
+    (4, "MLS_256_DHKEMX448_AES256GCM_SHA512_Ed448", "sha512", 64, AESGCM, 32, kem.X448, ED448),
+    (5, "MLS_256_DHKEMP521_AES256GCM_SHA512_P521", "sha512", 64, AESGCM, 32, kem.P521, _P521),
+    (6, "MLS_256_DHKEMX448_CHACHA20POLY1305_SHA512_Ed448", "sha512", 64, ChaCha20Poly1305, 32, kem.X448, ED448),
+    (7, "MLS_256_DHKEMP384_AES256GCM_SHA384_P384", "sha384", 48, AESGCM, 32, kem.P384, _P384),
+    (X_WING_SUITE_ID, "MLS_128_MLKEM768X25519_AES128GCM_SHA256_Ed25519", "sha256", 32, AESGCM, 16, kem.X_WING, ED25519),
+)
 
-SUITES = {row[0]: CipherSuite(*row) for row in _TABLE}
+
+def _suite(
+    suite_id: int,
+    name: str,
+    hash_name: str,
+    hash_size: int,
+    aead: type[AESGCM] | type[ChaCha20Poly1305],
+    aead_key_size: int,
+    kem_of_suite: Kem,
+    signature: SignatureScheme,
+) -> CipherSuite:
+    """One row of the table: HPKE takes the suite's own hash and AEAD (RFC 9420 §5.1)."""
+    box = hpke(kem_of_suite, hash_name, aead, aead_key_size)
+    return CipherSuite(suite_id, name, hash_name, hash_size, aead_key_size, box, signature, aead)
+
+
+SUITES = {row[0]: _suite(*row) for row in _TABLE}
 """Every suite that we implement, by code point: all seven of RFC 9420 §17.1, and the hybrid."""
 
 X_WING = SUITES[X_WING_SUITE_ID]

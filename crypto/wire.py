@@ -21,6 +21,7 @@ What an annotation means:
 `Annotated[E, Uint(n)]`        closed enum of n bytes: an unknown value is refused
 another struct                 the struct, inline
 `Annotated[A | B, Select(n)]`  an n-byte tag followed by the variant that carries it
+`Annotated[S, Shared(n)]`      the struct S; equal ones decode to one object
 `Annotated[T, Depends(f)]`     a field whose type `f(*earlier fields)` chooses; None: absent
 =============================  ==============================================================
 
@@ -94,6 +95,25 @@ class Depends:
     """Marks a field whose type is chosen by the fields before it; `None` means that the field is absent."""
 
     choose: Callable[..., Any]
+
+
+class Kept:
+    """Base of structs that are signed, hashed and sent several times over: a value keeps its encoding (rule C7).
+
+    It never changes, so neither do its bytes. For what passes through; what stays in a state would need their memory.
+    """
+
+    __slots__ = ("_encoded",)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Shared:
+    """Marks a struct of which most values in a group are alike: equal ones decode to one object, of the last `count`.
+
+    An encoding ends where it says, so bytes that begin with one that was decoded before are that value again.
+    """
+
+    count: int
 
 
 Uint8 = Annotated[int, Uint(1)]
@@ -196,6 +216,8 @@ def _annotated_codec(base: Any, mark: object) -> Codec:
             return _fixed_codec(size)
         case Max(count):
             return _vector_codec(codec_of(get_args(base)[0]), count)
+        case Shared(count):
+            return _shared_codec(codec_of(base), count)
         case Select(size):
             return _select_codec(get_args(base), size)
         case _:
@@ -314,6 +336,21 @@ def _vector_codec(item: Codec, items_max: int) -> Codec:
     return Codec(encode_vector, decode_vector)
 
 
+def _shared_codec(item: Codec, count: int) -> Codec:
+    known: tuple[tuple[bytes, Any], ...] = ()  # replaced as a whole: readers in other threads see one or the other
+
+    def decode_shared(data: bytes, position: int, end: int) -> tuple[Any, int]:
+        nonlocal known
+        for encoded, value in known:
+            if data.startswith(encoded, position, end):
+                return value, position + len(encoded)
+        value, after = item.decode(data, position, end)
+        known = ((data[position:after], value), *known)[:count]
+        return value, after
+
+    return Codec(item.encode, decode_shared)
+
+
 def _optional_codec(item: Codec) -> Codec:
     def encode_optional(value: Any) -> bytes:
         return b"\x00" if value is None else b"\x01" + item.encode(value)
@@ -370,7 +407,29 @@ def _struct_codec(cls: type) -> Codec:
             values.append(value)
         return cls(*values), position
 
-    return Codec(encode_struct, decode_struct)
+    return _keeping(encode_struct, decode_struct) if issubclass(cls, Kept) else Codec(encode_struct, decode_struct)
+
+
+def _keeping(
+    encode_struct: Callable[[Any], bytes], decode_struct: Callable[[bytes, int, int], tuple[Any, int]]
+) -> Codec:
+    """The codec of a `Kept` struct: its encoding is what it was decoded from, or what it was first encoded to."""
+    keep = object.__setattr__
+
+    def encode_kept(value: Any) -> bytes:
+        try:
+            encoded: bytes = value._encoded
+        except AttributeError:
+            encoded = encode_struct(value)
+            keep(value, "_encoded", encoded)
+        return encoded
+
+    def decode_kept(data: bytes, position: int, end: int) -> tuple[Any, int]:
+        value, after = decode_struct(data, position, end)
+        keep(value, "_encoded", data[position:after])
+        return value, after
+
+    return Codec(encode_kept, decode_kept)
 
 
 def _is_dependent(hint: Any) -> bool:

@@ -26,7 +26,7 @@ from client_lib.engine.trust import account_of, check_kind, device_of
 from client_lib.errors import ClientError
 from client_lib.events import ChangeDone, ChangeFailed, ChatStuck, MessageFailed
 from client_lib.store.model import AddMessage, Direction, Status, StoredMessage
-from crypto.errors import CryptoError
+from crypto.errors import CryptoError, RuleViolation
 from crypto.mls.group import Group, PendingCommit
 from crypto.mls.verified_key_package import verify_key_package
 from protocol.codes import Code
@@ -116,8 +116,13 @@ def pump(draft: Draft, identity: Identity, chat: Chat) -> Chat:
                     break
             case Outgoing() if entry.message is None:
                 if group.pending_proposals:  # RFC 9420 §12.4: what was proposed is decided before more is said
-                    return pump(draft, identity, _decide_proposals(chat))
-                chat = _seal(draft, chat, number, entry)
+                    return pump(draft, identity, _commit_first(chat))
+                try:
+                    chat = _seal(draft, chat, number, entry)
+                except RuleViolation as error:
+                    if error.rule != "R8":
+                        raise
+                    return pump(draft, identity, _commit_first(chat))
             case Outgoing():
                 continue
             case _:
@@ -241,8 +246,8 @@ def _devices_lost(before: Group, after: Group) -> list[bytes]:
     return [device_of(member) for member in before.members if device_of(member) not in staying]
 
 
-def _decide_proposals(chat: Chat) -> Chat:
-    """Put a commit of what others proposed in front of everything that waits."""
+def _commit_first(chat: Chat) -> Chat:
+    """Put a commit of what others proposed, or of nothing but fresh keys, in front of everything that waits."""
     return with_entry(chat, min(chat.outbox) - 1, Change(message_id=generate_message_id(), is_for_proposals=True))
 
 

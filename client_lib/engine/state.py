@@ -65,7 +65,7 @@ class Change(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     key_packages: tuple[bytes, ...] = ()
     removes: tuple[bytes, ...] = ()
     is_for_proposals: bool = False
-    """Made by ourselves, because others have proposed something."""
+    """Made by ourselves, because others have proposed something or the epoch bears no more messages (rules D1, R8)."""
 
 
 Entry = Create | Outgoing | Change

@@ -111,11 +111,10 @@ def create_commit(
     if with_path or changes.path_required:
         old_leaf = state.leaf(state.own_leaf)
         template = with_leaf_extensions(old_leaf, leaf_extensions)
-        leaf_rules.l6_own_extensions(template)
-        leaf_rules.l17_leaf_extensions(template.extensions)
-        leaf_rules.l18_extension_types_unique(template.extensions)
+        leaf_rules.check_own_extensions(template)
         new_path = generate_path(suite, changes.tree, state.own_leaf, template, state.signer, group_id)
-        after, path_secrets = of_new_path(new_path, changes.roster.replace((old_leaf,), ())), new_path.path_secrets
+        after = of_new_path(new_path, changes.roster.replace((old_leaf,), (new_path.leaf,)))
+        path_secrets = new_path.path_secrets
         provisional = provisional_context(state.context, changes.extensions, after.tree)
         path = encrypt_path(suite, new_path, encode(provisional), frozenset(changes.added))
     check_members(changes, after.roster)
@@ -174,14 +173,8 @@ def process_commit(
 
 
 def of_new_path(new_path: NewPath, roster: Roster) -> NextTree:
-    """The tree after a path of ours; `roster` is that of all others."""
-    return NextTree(
-        new_path.leaf_index,
-        new_path.tree,
-        roster.replace((), (new_path.leaf,)),
-        new_path.private_keys,
-        new_path.commit_secret,
-    )
+    """The tree after a path of ours; `roster` has our new leaf."""
+    return NextTree(new_path.leaf_index, new_path.tree, roster, new_path.private_keys, new_path.commit_secret)
 
 
 def open_path(

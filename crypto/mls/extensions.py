@@ -22,6 +22,7 @@ class ExtensionType(IntEnum):
 
 
 DEFAULT_EXTENSION_TYPES = frozenset({1, 2, 3, 4, 5})
+DEFAULT_PROPOSAL_TYPES = frozenset({1, 2, 3, 4, 5, 6, 7})
 """Types that every client supports and that capabilities never list (§7.2)."""
 
 

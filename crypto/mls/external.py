@@ -87,10 +87,10 @@ def create_external_commit(
     proposals += [PreSharedKey(psk_id) for psk_id in psk_ids]
 
     _check_proposals(suite, verified.tree, proposals)
-    tree, roster, own_leaf = _make_room(verified.tree, verified.roster, proposals)
+    tree, others, own_leaf = _make_room(verified.tree, verified.roster, proposals)
     new_path = treekem.generate_path(suite, tree, own_leaf, contents, signer, context.group_id)
     _check_new_leaf(suite, config, verified.tree, proposals, new_path.leaf)
-    after = of_new_path(new_path, roster)
+    after = of_new_path(new_path, others.replace((), (new_path.leaf,)))
     _check_roster(after.roster, new_path.leaf)
     provisional = provisional_context(context, context.extensions, after.tree)
     path = treekem.encrypt_path(suite, new_path, encode(provisional), frozenset())

@@ -123,7 +123,8 @@ class Group:
     def protect(self, data: bytes, authenticated_data: bytes = b"") -> tuple[Group, bytes]:
         """Encrypt application data to the group (§6.3), padded to a bucket. `authenticated_data` stays readable.
 
-        Raises `RuleViolation` D1 while there are proposals to commit, U15 once the group has been reinitialised.
+        Raises `RuleViolation` D1 while there are proposals to commit, R8 once this epoch has carried so many messages
+        that a commit must come first, U15 once the group has been reinitialised.
         """
         message_rules.d1_nothing_pending(self.state.proposals)
         content = ApplicationContent(data)

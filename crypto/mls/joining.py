@@ -47,13 +47,15 @@ def create_welcome(created: CreatedCommit) -> Welcome:
     key, nonce = welcome_key_nonce(suite, created.joiner_secret, created.psk_secret)
     encrypted_group_info = suite.aead_seal(key, nonce, b"", encode(signed))
 
-    entries = []
-    for leaf_index, key_package in created.changes.added.items():
-        secrets = encode(
-            GroupSecrets(created.joiner_secret, _path_secret_for(created, leaf_index), created.changes.psk_ids)
-        )
-        sealed = suite.encrypt_with_label(key_package.init_key, "Welcome", encrypted_group_info, secrets)
-        entries.append(EncryptedGroupSecrets(key_package_reference(suite, key_package), sealed))
+    joiners = created.changes.added
+    secrets = [
+        encode(GroupSecrets(created.joiner_secret, _path_secret_for(created, leaf_index), created.changes.psk_ids))
+        for leaf_index in joiners
+    ]
+    addressed = zip([key_package.init_key for key_package in joiners.values()], secrets, strict=True)
+    sealed = suite.encrypt_each_with_label("Welcome", encrypted_group_info, addressed)
+    references = [key_package_reference(suite, key_package) for key_package in joiners.values()]
+    entries = map(EncryptedGroupSecrets, references, sealed)
     return Welcome(suite.id, tuple(entries), encrypted_group_info)
 
 

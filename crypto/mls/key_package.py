@@ -15,8 +15,8 @@ from crypto.mls.extensions import (
     ExtensionType,
     find_extension,
     generate_grease,
-    generate_grease_extension,
 )
+from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.tree_nodes import (
     Capabilities,
     KeyPackageSource,
@@ -30,13 +30,13 @@ from crypto.mls.tree_nodes import (
 )
 from crypto.secret import Secret
 from crypto.suites import SUITES, CipherSuite, SignatureKeyPair
-from crypto.wire import Uint16, encode, encode_unsigned, variant
+from crypto.wire import Kept, Uint16, encode, encode_unsigned, variant
 
 WIRE_FORMAT_KEY_PACKAGE = 5
 
 
 @variant(WIRE_FORMAT_KEY_PACKAGE)
-class KeyPackage:
+class KeyPackage(Kept):
     """A client's offer to be added (§10). `init_key` is an HPKE public key used for one Welcome."""
 
     version: Version
@@ -97,13 +97,20 @@ def generate_key_package(
 
     KeyPackage, §10. Set `lifetime` back by an hour: others' clocks may be behind. `supported_extensions` are the types
     of leaf and GroupContext extensions that the application gives a meaning; `leaf_extensions` go into the leaf.
+    Raises `RuleViolation` if they do not belong there.
     """
-    init = suite.generate_hpke_key_pair()
     contents = generate_leaf_contents(credential, signer, supported_extensions, leaf_extensions)
+    leaf_rules.check_own_extensions(contents)
+    init = suite.generate_hpke_key_pair()
     leaf, encryption_private = generate_leaf(suite, contents, signer, lifetime)
-    extensions = (*([LAST_RESORT] if last_resort else []), generate_grease_extension())
+    extensions = (*([LAST_RESORT] if last_resort else []), _ignored_extension(leaf))
     unsigned = KeyPackage(ProtocolVersion.MLS10, suite.id, init.public, leaf, extensions, b"")
     return KeyPackageBundle(sign_key_package(suite, signer, unsigned), init.private, encryption_private)
+
+
+def _ignored_extension(leaf: LeafNode) -> Extension:
+    """The extension for GREASE that the leaf has: a key package lists in its leaf whatever it carries (§10)."""
+    return next(extension for extension in leaf.extensions if extension.extension_type in GREASE)
 
 
 def generate_leaf_contents(

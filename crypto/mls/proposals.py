@@ -14,7 +14,7 @@ from crypto.mls.extensions import Extensions
 from crypto.mls.key_package import KeyPackage
 from crypto.mls.psk import PreSharedKeyID
 from crypto.mls.tree_nodes import LeafIndex, LeafNode, UpdatePath, Version
-from crypto.wire import Max, Select, Uint16, Uint32, variant
+from crypto.wire import Kept, Max, Select, Uint16, Uint32, variant
 
 if TYPE_CHECKING:  # framing builds on this module
     from crypto.mls.framing import Outsider
@@ -118,7 +118,7 @@ PROPOSALS_MAX = 1_024
 
 
 @variant(CONTENT_TYPE_COMMIT)
-class Commit:
+class Commit(Kept):
     """The proposals that a new epoch applies, and the committer's update path where one is needed (§12.4)."""
 
     proposals: Annotated[tuple[ProposalOrRef, ...], Max(PROPOSALS_MAX)]

@@ -14,27 +14,22 @@ forgery by an outsider or by a member uses up no key.
 from __future__ import annotations
 
 import os
-from typing import assert_never
 
-from crypto.errors import RuleViolation, UsageError
+from crypto.errors import UsageError
 from crypto.mls.framing import (
     AnyAuth,
-    ApplicationContent,
     AuthenticatedContent,
     CommitAuth,
     ContentAuth,
     ContentType,
-    ExternalSenderIndex,
     FramedContent,
     MemberSender,
     NewMemberCommitSender,
-    NewMemberProposalSender,
     PrivateApplication,
     PrivateCommit,
     PrivateContentAAD,
     PrivateMessage,
     PrivateProposal,
-    ProposalContent,
     PublicMessage,
     SenderData,
     SenderDataAAD,
@@ -42,7 +37,8 @@ from crypto.mls.framing import (
     auth_type,
     content_type,
 )
-from crypto.mls.proposals import Add, Commit
+from crypto.mls.proposals import Commit
+from crypto.mls.rules import message as rules
 from crypto.mls.secret_tree import Generation, RatchetKind, SecretTree
 from crypto.mls.tree_nodes import LeafIndex, ProtocolVersion
 from crypto.secret import Secret
@@ -104,7 +100,8 @@ def protect_public(
     """
     _check_complete(authenticated, WireFormat.PUBLIC_MESSAGE)
     content, auth = authenticated.content, authenticated.auth
-    _check_public_content(content)
+    rules.f5_application_data_is_private(content.content)
+    rules.f13_sender_may_send(content)
     if not isinstance(content.sender, MemberSender):
         return PublicMessage(content, auth, None)
     if membership_key is None:
@@ -122,13 +119,12 @@ def unprotect_public(
     and `AuthenticationError` for a wrong membership tag (F8).
     """
     content = message.content
-    _check_public_content(content)
-    is_member = isinstance(content.sender, MemberSender)
-    if is_member != (message.membership_tag is not None):
-        raise RuleViolation("F7", "a membership tag is for members, and each of their public messages has one")
+    rules.f5_application_data_is_private(content.content)
+    rules.f13_sender_may_send(content)
+    rules.f7_membership_tag_of_members(message)
     if message.membership_tag is not None:
         covered = _authenticated_content_tbm(content, message.auth, group_context)
-        suite.verify_mac(membership_key, covered, message.membership_tag)
+        rules.f8_membership_tag_matches(suite, membership_key, covered, message.membership_tag)
     return AuthenticatedContent(WireFormat.PUBLIC_MESSAGE, content, message.auth)
 
 
@@ -178,6 +174,8 @@ def seal_private(
     kind_of_content = content_type(framed.content)
     leaf = LeafIndex(framed.sender.leaf_index)
     secret_tree, generation, message_key = secret_tree.next_key(leaf, _ratchet_kind(kind_of_content))
+    if kind_of_content is ContentType.APPLICATION:  # the commit that must come is sent all the same
+        rules.r8_epoch_bears_more(generation)
 
     plaintext = _private_content(authenticated).ljust(padded_size, b"\0")
     nonce = _guarded(message_key.nonce, reuse_guard)
@@ -219,8 +217,7 @@ def open_private(
     aad = encode(PrivateContentAAD(message.group_id, message.epoch, message.content_type, message.authenticated_data))
     plaintext = suite.aead_open(message_key.key, nonce, aad, message.ciphertext)
     opened, size = decode_prefix(_PRIVATE_CONTENT[message.content_type], plaintext)
-    if plaintext[size:].strip(b"\0"):
-        raise RuleViolation("F11", "padding that is not all zero")
+    rules.f11_padding_is_zero(plaintext[size:])
     content = FramedContent(
         message.group_id, message.epoch, MemberSender(leaf), message.authenticated_data, opened.content
     )
@@ -263,25 +260,6 @@ def _check_complete(authenticated: AuthenticatedContent, wire_format: WireFormat
         raise UsageError("signed for another wire format")
     if type(authenticated.auth) is not auth_type(authenticated.content):
         raise UsageError("a commit needs its confirmation tag")
-
-
-def _check_public_content(content: FramedContent) -> None:
-    """Which sender may send what in a PublicMessage (§6, §6.1)."""
-    if isinstance(content.content, ApplicationContent):
-        raise RuleViolation("F5", "application data in a public message")
-    match content.sender:
-        case MemberSender():
-            allowed = True
-        case ExternalSenderIndex():
-            allowed = isinstance(content.content, ProposalContent)
-        case NewMemberProposalSender():
-            allowed = isinstance(content.content, ProposalContent) and isinstance(content.content.proposal, Add)
-        case NewMemberCommitSender():
-            allowed = isinstance(content.content, Commit)
-        case _:
-            assert_never(content.sender)
-    if not allowed:
-        raise RuleViolation("F13", "this sender may not send such content")
 
 
 def _ratchet_kind(kind_of_content: ContentType) -> RatchetKind:

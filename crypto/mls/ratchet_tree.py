@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from itertools import compress
 from types import MappingProxyType
 
-from crypto.errors import DecodeError, RuleViolation
+from crypto.errors import RuleViolation
 from crypto.mls import parent_hashes, tree_hashes, tree_math
+from crypto.mls.rules import tree_shape as rules
 from crypto.mls.tree_hashes import AnyNode
 from crypto.mls.tree_nodes import LeafIndex, LeafNode, NodeIndex, ParentNode
 from crypto.suites import CipherSuite
@@ -50,16 +51,13 @@ class RatchetTree:
         Checks the shape only; see the module's text for what must follow.
         Raises `RuleViolation` T1 (ends in a blank), T2 (a leaf or parent in the other's place) or T11 (too large).
         """
-        if not nodes or nodes[-1] is None:
-            raise RuleViolation("T1", "the last node of a ratchet tree is blank")
+        rules.t1_last_node_occupied(nodes)
         leaf_count = 1
         while 2 * leaf_count - 1 < len(nodes):
             leaf_count *= 2
         if leaf_count > LEAF_COUNT_MAX:
             raise RuleViolation("T11", f"a ratchet tree of more than {LEAF_COUNT_MAX} leaves")
-        for index, node in enumerate(nodes):
-            if node is not None and not isinstance(node, ParentNode if index & 1 else LeafNode):
-                raise RuleViolation("T2", f"node {index} is of the wrong kind")
+        rules.t2_kinds_in_place(nodes)
         full = [*nodes, *[None] * (2 * leaf_count - 1 - len(nodes))]
         hashes = [b""] * len(full)
         every_leaf = tree_math.leaf_range(tree_math.root(leaf_count))
@@ -273,35 +271,17 @@ class RatchetTree:
 
         Raises `RuleViolation` T6 to T9, T11, or C8 for a parent's key that nobody could encrypt to.
         """
-        if self.leaf_count > 1 and not any(self._nodes[self.leaf_count :: 2]):
-            raise RuleViolation("T11", "the right half of the tree is blank: it should have been truncated")
-        unmerged = {index: self._unmerged(index, parent) for index, parent in self.parents()}
-        for leaf in frozenset().union(*unmerged.values()):
-            missed = False
-            for index in tree_math.direct_path(tree_math.node_of(leaf), self.leaf_count):
-                if index in unmerged and leaf not in unmerged[index]:
-                    missed = True
-                elif index in unmerged and missed:
-                    raise RuleViolation("T8", f"leaf {leaf} is unmerged at node {index}, but not everywhere below it")
-        for index, parent in self.parents():
-            if self._encryption_keys[parent.encryption_key] != 1:
-                raise RuleViolation("T9", f"the encryption key of node {index} is used twice")
-            try:
-                self.suite.hpke.check_public_key(parent.encryption_key)
-            except DecodeError as error:
-                raise RuleViolation("C8", f"the encryption key of node {index} is none of the suite's") from error
-
-    def _unmerged(self, index: NodeIndex, parent: ParentNode) -> frozenset[LeafIndex]:
-        """The unmerged leaves of a parent. Raises `RuleViolation` T6 or T7."""
-        below = tree_math.leaf_range(index)
-        previous = -1
-        for leaf in parent.unmerged_leaves:
-            if leaf <= previous:
-                raise RuleViolation("T6", f"the unmerged leaves of node {index} do not increase")
-            previous = leaf
-            if leaf not in below or self._nodes[2 * leaf] is None:
-                raise RuleViolation("T7", f"unmerged leaf {leaf} of node {index} is no member below it")
-        return frozenset(map(LeafIndex, parent.unmerged_leaves))
+        rules.t11_truncated(self._nodes)
+        parents = tuple(self.parents())
+        for index, parent in parents:
+            rules.t6_unmerged_increase(index, parent)
+            rules.t7_unmerged_are_below(self._nodes, index, parent)
+        rules.t8_unmerged_on_the_way(
+            self.leaf_count, {index: frozenset(parent.unmerged_leaves) for index, parent in parents}
+        )
+        for index, parent in parents:
+            rules.t9_parent_key_unique(self._encryption_keys, index, parent)
+            rules.c8_parent_key(self.suite, index, parent)
 
     def verify_parent_hashes(self) -> None:
         """Check that every parent is covered by exactly one parent-hash chain (§7.9.2). Raises `RuleViolation` T4."""

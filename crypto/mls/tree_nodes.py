@@ -15,6 +15,7 @@ from crypto.wire import (
     ITEMS_MAX,
     Max,
     Select,
+    Shared,
     Uint,
     Uint32,
     Uint64,
@@ -103,7 +104,7 @@ class LeafNode:
     encryption_key: bytes
     signature_key: bytes
     credential: Credential
-    capabilities: Capabilities
+    capabilities: Annotated[Capabilities, Shared(32)]
     source: Source
     extensions: Extensions
     signature: bytes

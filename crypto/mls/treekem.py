@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from types import MappingProxyType
 
 from crypto.errors import DecodeError, RuleViolation, UsageError
@@ -116,19 +117,24 @@ def encrypt_path(
     `group_context` is the encoded provisional GroupContext, with the hash of `new_path.tree`. `excluded` are the
     members that this very commit adds: they get their secret in the Welcome.
     """
-    nodes = []
-    for index, path_secret in new_path.path_secrets.items():
-        ciphertexts = []
-        for receiver in _receivers(new_path.tree, new_path.leaf_index, index, excluded):
-            node = new_path.tree.node(receiver)
-            assert node is not None, "a resolution holds no blanks"
-            ciphertexts.append(
-                suite.encrypt_with_label(node.encryption_key, _ENCRYPT_LABEL, group_context, path_secret.reveal())
-            )
-        public_node = new_path.tree.node(index)
-        assert public_node is not None, "a path has just been merged here"
-        nodes.append(UpdatePathNode(public_node.encryption_key, tuple(ciphertexts)))
+    tree = new_path.tree
+    receivers = {index: _receivers(tree, new_path.leaf_index, index, excluded) for index in new_path.path_secrets}
+    addressed = [
+        (_public_key(tree, receiver), path_secret.reveal())
+        for index, path_secret in new_path.path_secrets.items()
+        for receiver in receivers[index]
+    ]
+    sealed = iter(suite.encrypt_each_with_label(_ENCRYPT_LABEL, group_context, addressed))
+    nodes = [
+        UpdatePathNode(_public_key(tree, index), tuple(islice(sealed, len(to)))) for index, to in receivers.items()
+    ]
     return UpdatePath(new_path.leaf, tuple(nodes))
+
+
+def _public_key(tree: RatchetTree, index: NodeIndex) -> bytes:
+    node = tree.node(index)
+    assert node is not None, "resolutions and a path just merged hold no blanks"
+    return node.encryption_key
 
 
 def merge_path(suite: CipherSuite, tree: RatchetTree, sender: LeafIndex, path: UpdatePath) -> RatchetTree:

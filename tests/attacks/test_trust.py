@@ -24,6 +24,7 @@ from crypto.wire import encode
 from protocol import frames
 from protocol.api import Account, ClaimedKeyPackage
 from tests.client_lib.engine.world import NOW_MS, Person, Relay, settle
+from tests.crypto.matrix import without_group
 
 NOW = NOW_MS // 1000
 LIFETIME = Lifetime(NOW - 3600, NOW + 3600)
@@ -59,6 +60,7 @@ def keys_of(person: Person, chat: bytes) -> dict[str, bytes]:
     return snapshot.rows(group)
 
 
+@pytest.mark.breaks("L1", "K8")
 def test_a09_a_key_package_of_somebody_else_is_refused(people: tuple[Person, Person, Person]) -> None:
     alice, bob, mallory = people
     learn(alice, bob)
@@ -68,6 +70,7 @@ def test_a09_a_key_package_of_somebody_else_is_refused(people: tuple[Person, Per
         alice.engine.judge_claims(bob.account_id, [swapped], NOW_MS)
 
 
+@pytest.mark.breaks("K8")
 def test_a10_a_key_package_of_another_device_is_refused(people: tuple[Person, Person, Person]) -> None:
     alice, bob, _ = people
     learn(alice, bob)
@@ -76,6 +79,7 @@ def test_a10_a_key_package_of_another_device_is_refused(people: tuple[Person, Pe
         alice.engine.judge_claims(bob.account_id, [renamed], NOW_MS)
 
 
+@pytest.mark.breaks("K8")
 def test_a_device_that_the_server_leaves_out_is_noticed(people: tuple[Person, Person, Person]) -> None:
     alice, bob, _ = people
     learn(alice, bob, account_with_list(bob, 2, bytes(range(20))))
@@ -90,6 +94,8 @@ def test_a13_an_expired_key_package_is_refused(people: tuple[Person, Person, Per
         alice.engine.judge_claims(bob.account_id, [claim_of(bob)], NOW_MS + 400 * 24 * 3600 * 1000)
 
 
+@without_group("a client's engine")
+@pytest.mark.breaks("S6", "S7")
 def test_a14_a_classical_key_package_in_place_of_the_hybrid_one_is_refused(
     people: tuple[Person, Person, Person],
 ) -> None:
@@ -116,6 +122,7 @@ def test_another_account_than_the_one_asked_for_is_refused(people: tuple[Person,
     assert bob.account_id not in alice.engine._state.device_lists
 
 
+@pytest.mark.breaks("L1")
 def test_a15_a_ghost_device_that_a_member_adds_stops_the_chat_in_words(people: tuple[Person, Person, Person]) -> None:
     """Even with carol's stolen signing key: the device is not on her list, so nobody lets it in."""
     alice, bob, carol = people
@@ -218,6 +225,8 @@ def test_a07_an_old_commit_replayed_by_the_server_is_skipped_and_the_chat_goes_o
     assert any(isinstance(event, Alert) for event in bob.events)
 
 
+@without_group("a client's engine")
+@pytest.mark.breaks("R1")
 def test_a04_a_replayed_message_is_shown_once(people: tuple[Person, Person, Person]) -> None:
     alice, bob, _ = people
     chat = alice.create_chat("group", bob)
@@ -232,6 +241,8 @@ def test_a04_a_replayed_message_is_shown_once(people: tuple[Person, Person, Pers
     assert [stored.status for stored in bob.history(chat)] == [Status.RECEIVED, *2 * [Status.UNDECRYPTABLE]]
 
 
+@without_group("a client's engine")
+@pytest.mark.breaks("F18", "F19")
 def test_a22_a_message_filed_under_another_id_is_not_shown(people: tuple[Person, Person, Person]) -> None:
     alice, bob, _ = people
     chat = alice.create_chat("group", bob)
@@ -262,6 +273,8 @@ def test_our_own_message_that_the_server_changed_is_said_to_have_failed(people: 
     assert not alice.engine.chats[chat].outbox
 
 
+@without_group("a client's engine")
+@pytest.mark.breaks("D5")
 def test_a_chat_that_a_damaged_commit_has_stopped_heals_when_a_member_adds_us_again(
     people: tuple[Person, Person, Person],
 ) -> None:

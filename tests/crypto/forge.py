@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from crypto.errors import AuthenticationError, RuleViolation
+from crypto.kem import HPKEKeyPair
 from crypto.mls import commit as commit_module
 from crypto.mls import messages, proposing, treekem
 from crypto.mls.extensions import Extension, ExtensionType, RequiredCapabilities
@@ -28,6 +29,7 @@ from crypto.mls.psk import PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage
 from crypto.mls.snapshot import rows
 from crypto.mls.state import GroupState, no_psks, own_psks_first
 from crypto.mls.tree_nodes import LeafIndex, LeafNode, UpdateSource, sign_leaf_node
+from crypto.suites import SignatureKeyPair
 from crypto.wire import encode
 from tests.crypto.world import NOW, Person, World
 
@@ -113,23 +115,30 @@ def changed_leaf(
 def changed_key_package(
     someone: Person, bundle: KeyPackageBundle, *, leaf: Change = lambda same: same, package: Change = lambda same: same
 ) -> KeyPackageBundle:
-    """A key package with a change to its leaf or to itself, both signed again."""
+    """A key package with a change to its leaf or to itself, both signed again. It carries what its new leaf lists."""
     key_package = bundle.key_package
     new_leaf = changed_leaf(someone, key_package.leaf_node, leaf)
-    unsigned = package(replace(key_package, leaf_node=new_leaf))
+    listed = [each for each in key_package.extensions if each.extension_type in new_leaf.capabilities.extensions]
+    unsigned = package(replace(key_package, leaf_node=new_leaf, extensions=tuple(listed)))
     return replace(bundle, key_package=sign_key_package(someone.suite, someone.signer, unsigned))
 
 
 @contextmanager
-def path_leaf(change: Change) -> Iterator[None]:
-    """Commits made meanwhile have a changed leaf in their path."""
-    original = treekem.generate_path
+def path_leaf(change: Change, signer: SignatureKeyPair | None = None) -> Iterator[None]:
+    """Commits made meanwhile, from outside too, have a changed leaf in their path, signed by `signer` if one is given.
 
-    def generate_path(suite: Any, tree: Any, leaf_index: Any, template: Any, signer: Any, group_id: Any) -> Any:
-        return original(suite, tree, leaf_index, change(template), signer, group_id)
+    Its encryption key may be among what changes: the private key is then that of the key before the change.
+    """
+
+    def generate_path(suite: Any, tree: Any, leaf_index: Any, template: Any, own_signer: Any, group_id: Any) -> Any:
+        pair, secret = suite.generate_hpke_key_pair(), suite.generate_secret()
+        changed = change(replace(template, encryption_key=pair.public))
+        keys = HPKEKeyPair(pair.private, changed.encryption_key)
+        return treekem.derive_path(suite, tree, leaf_index, changed, signer or own_signer, group_id, keys, secret)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(commit_module, "generate_path", generate_path)
+        patch.setattr(treekem, "generate_path", generate_path)
         yield
 
 
@@ -237,3 +246,25 @@ def present_psk(group: Group, usage: ResumptionPSKUsage = ResumptionPSKUsage.APP
     """A proposal of the one PSK that every member knows without asking: the present epoch's."""
     psk = ResumptionPSK(usage, group.group_id, group.epoch)
     return PreSharedKey(PreSharedKeyID(psk, bytes(group.suite.hash_size)))
+
+
+def assert_enters(receiver: Group, message: bytes, next_group: Group) -> None:
+    """The receiver accepts a commit, and comes to where its sender is."""
+    staged = receiver.receive(message, NOW)
+    assert isinstance(staged, StagedCommit)
+    assert staged.merge().epoch_authenticator == next_group.epoch_authenticator
+
+
+def offered_with(someone: Person, *, leaf: Change = lambda same: same, package: Change = lambda same: same) -> Add:
+    """An Add of somebody whose key package has a change; `someone.bundle` is what it then holds."""
+    someone.offer()
+    assert someone.bundle is not None
+    someone.bundle = changed_key_package(someone, someone.bundle, leaf=leaf, package=package)
+    return Add(someone.bundle.key_package)
+
+
+def taken_in(group: Group, message: bytes) -> Group:
+    """The group that has seen a proposal."""
+    received = group.receive(message, NOW)
+    assert isinstance(received, ReceivedProposal)
+    return received.group

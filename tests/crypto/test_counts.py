@@ -15,6 +15,7 @@ from crypto.mls.ratchet_tree import LEAF_COUNT_MAX
 from crypto.mls.tree_nodes import NODES_MAX, Capabilities, ParentNode, RatchetTreeNodes, UpdatePath
 from crypto.mls.welcome import GroupSecrets, Welcome
 from crypto.wire import ITEMS_MAX, codec_of, decode_as, encode_opaque
+from tests.crypto.matrix import without_group
 
 LISTS: dict[str, tuple[Any, int, bytes, bytes, bytes]] = {
     # what, how many, before the vector, one item, after it
@@ -32,6 +33,7 @@ LISTS: dict[str, tuple[Any, int, bytes, bytes, bytes]] = {
 }
 
 
+@without_group("the codec knows no group")
 @pytest.mark.parametrize("name", LISTS)
 def test_c10_one_item_too_many(name: str) -> None:
     annotation, count, before, item, after = LISTS[name]
@@ -40,6 +42,7 @@ def test_c10_one_item_too_many(name: str) -> None:
         decode_as(annotation, before + encode_opaque(item * (count + 1)) + after)
 
 
+@without_group("the codec knows no group")
 def test_c10_the_memory_of_many_tiny_items_is_bounded() -> None:
     data = encode_opaque(bytes(20 * 1024 * 1024))
     for annotation in (RatchetTreeNodes, tuple[bytes, ...], UpdatePath):

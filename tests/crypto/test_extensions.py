@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
-
-from crypto.errors import RuleViolation
 from crypto.mls.extensions import GREASE, Extension, RequiredCapabilities, generate_grease, generate_grease_extension
 from crypto.mls.framing import decode_message
-from crypto.mls.group import Group, create_group, generate_key_package, verify_group_info, verify_key_package
+from crypto.mls.group import Group, create_group, generate_key_package, verify_key_package
 from crypto.mls.key_package import KeyPackage
-from crypto.mls.rules import leaf as rules
 from crypto.mls.tree_nodes import LeafIndex
 from crypto.mls.verified_key_package import VerifiedKeyPackage
 from crypto.mls.welcome import GroupInfo
 from crypto.suites import CipherSuite, suite
 from crypto.wire import encode
-from tests.crypto.forge import assert_refused, capabilities, capable
+from tests.crypto.forge import assert_refused
 from tests.crypto.world import LIFETIME, NOW, Person, World, every_suite, person, world_of
 
 ROLE, POLICY = 0xF100, 0xF101
@@ -87,16 +83,6 @@ def test_the_application_has_extensions_of_its_own(belongs: CipherSuite) -> None
     assert {member.credential for member in staged.updated} == {owner.credential, member.credential}
 
 
-@pytest.mark.parametrize(
-    "rule, extensions",
-    [("L6", role(b"unlisted")), ("L17", (Extension(2, b""),)), ("L18", (Extension(1, b"1"), Extension(1, b"2")))],
-)
-def test_our_leaf_takes_only_what_it_may_hold(rule: str, extensions: tuple[Extension, ...]) -> None:
-    group = world_of(suite(1), 2)["person 0"]
-    assert_refused(rule, lambda: group.commit(now=NOW, leaf_extensions=extensions), group)
-    assert_refused(rule, lambda: group.propose_update(now=NOW, leaf_extensions=extensions), group)
-
-
 # GREASE
 
 
@@ -137,47 +123,3 @@ def test_grease_values_are_the_registered_ones() -> None:
     assert {generate_grease() for _ in range(1000)} == set(GREASE)
     lengths = {len(generate_grease_extension().extension_data) for _ in range(1000)}
     assert lengths == set(range(16))
-
-
-@pytest.mark.parametrize("kind", ["extension", "required extension", "required proposal", "required credential"])
-@pytest.mark.parametrize("value", GREASE)
-def test_l19_grease_grants_nothing(kind: str, value: int) -> None:
-    """A leaf that lists a value for GREASE does not support it, whoever asks for it."""
-    everything = capabilities(extensions=GREASE, proposals=GREASE, credentials=(1, *GREASE))
-    leaf = everything(person("someone", suite(1)).offer().leaf)
-    extensions = {
-        "extension": Extension(value, b""),
-        "required extension": Extension(3, encode(RequiredCapabilities((value,), (), ()))),
-        "required proposal": Extension(3, encode(RequiredCapabilities((), (value,), ()))),
-        "required credential": Extension(3, encode(RequiredCapabilities((), (), (value,)))),
-    }
-    assert_refused("L3", lambda: rules.l3_requirements(leaf.capabilities, (extensions[kind],)))
-    founder = person("founder", suite(1))
-    with pytest.raises(RuleViolation, match="L3"):
-        create_group(
-            suite(1),
-            b"id",
-            founder.credential,
-            founder.signer,
-            lifetime=LIFETIME,
-            now=NOW,
-            extensions=(extensions[kind],),
-            supported_extensions=(value,),
-        )
-
-
-def test_l19_a_leaf_full_of_grease_is_welcome() -> None:
-    someone = person("someone", suite(1))
-    bundle = generate_key_package(
-        suite(1),
-        someone.credential,
-        someone.signer,
-        lifetime=LIFETIME,
-        supported_extensions=tuple(set(GREASE)),
-        leaf_extensions=(),
-    )
-    offered = verify_key_package(bundle.message(), NOW)
-    world = world_of(suite(1), 2)
-    world["person 1"].receive(world["person 0"].commit([offered], now=NOW).message, NOW)
-    assert capable(ROLE)(offered.leaf).capabilities.extensions[-1] == ROLE
-    verify_group_info(world["person 0"].group_info(), now=NOW)

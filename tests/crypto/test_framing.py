@@ -30,6 +30,7 @@ from crypto.mls.framing import (
     encode_message,
 )
 from crypto.mls.proposals import Commit, Remove
+from tests.crypto.matrix import without_group
 from tests.vectors import Case, each
 
 MEMBER = MemberSender(1)
@@ -108,6 +109,7 @@ def public(sender: AnySender, content: AnyContent, tag: bytes | None) -> bytes:
     return encode_message(PublicMessage(FramedContent(b"group", 7, sender, b"aad", content), auth, tag))
 
 
+@without_group("the codec knows no group")
 @pytest.mark.parametrize("content", [REMOVE, COMMIT], ids=["proposal", "commit"])
 def test_f7_a_member_message_without_the_field_for_its_tag_does_not_decode(content: AnyContent) -> None:
     encoded, tag = public(MEMBER, content, bytes(32)), wire.encode_opaque(bytes(32))
@@ -116,6 +118,7 @@ def test_f7_a_member_message_without_the_field_for_its_tag_does_not_decode(conte
         decode_message(encoded[: -len(tag)])
 
 
+@without_group("the codec knows no group")
 @pytest.mark.parametrize(
     "sender", [ExternalSenderIndex(0), NewMemberProposalSender(), NewMemberCommitSender()], ids=str
 )
@@ -127,6 +130,7 @@ def test_f7_a_tag_on_the_message_of_anyone_else_does_not_decode(sender: AnySende
         decode_message(encoded + wire.encode_opaque(bytes(32)))
 
 
+@without_group("the codec knows no group")
 def test_f9_a_commit_without_and_a_proposal_with_a_confirmation_tag_do_not_decode() -> None:
     tag = wire.encode_opaque(bytes(32))
     commit, proposal = public(MEMBER, COMMIT, bytes(32)), public(MEMBER, REMOVE, bytes(32))
@@ -138,6 +142,7 @@ def test_f9_a_commit_without_and_a_proposal_with_a_confirmation_tag_do_not_decod
         decode_message(proposal + tag)
 
 
+@without_group("the codec knows no group")
 def test_f9_the_same_without_a_membership_tag_after_it() -> None:
     commit, proposal = public(NewMemberCommitSender(), COMMIT, None), public(ExternalSenderIndex(0), REMOVE, None)
     confirmation = wire.encode_opaque(b"confirmation")
@@ -147,6 +152,7 @@ def test_f9_the_same_without_a_membership_tag_after_it() -> None:
         decode_message(proposal + confirmation)
 
 
+@without_group("the codec knows no group")
 @pytest.mark.parametrize("size", [0, 3, 5])
 def test_c8_sender_data_has_one_size(size: int) -> None:
     encoded = wire.encode(framing.SenderData(1, 2, b"rand"))

@@ -6,15 +6,17 @@ the key and nonce that a vector gives for its first message encrypt that message
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import json
 from importlib import resources
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import x448
+from cryptography.hazmat.primitives.asymmetric import ec, mlkem, x25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
-from cryptography.hazmat.primitives.hpke import AEAD, KDF
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, MLKEM768X25519PrivateKey, Suite
+from nacl.exceptions import RuntimeError as NaClError
 
 from crypto import hpke
 from crypto import kem as kems
@@ -25,11 +27,11 @@ from tests.vectors import wycheproof
 Vector = dict[str, Any]
 
 KEMS = {kem.id: kem for kem in (kems.P256, kems.P384, kems.P521, kems.X25519, kems.X448, kems.X_WING)}
-KDFS = {1: KDF.HKDF_SHA256, 2: KDF.HKDF_SHA384, 3: KDF.HKDF_SHA512}
-AEADS: dict[int, tuple[AEAD, type[AESGCM] | type[ChaCha20Poly1305]]] = {
-    1: (AEAD.AES_128_GCM, AESGCM),
-    2: (AEAD.AES_256_GCM, AESGCM),
-    3: (AEAD.CHACHA20_POLY1305, ChaCha20Poly1305),
+HASHES = {1: "sha256", 2: "sha384", 3: "sha512"}
+AEADS: dict[int, tuple[type[AESGCM] | type[ChaCha20Poly1305], int]] = {
+    1: (AESGCM, 16),
+    2: (AESGCM, 32),
+    3: (ChaCha20Poly1305, 32),
 }
 NAMES = {0x10: "P-256", 0x11: "P-384", 0x12: "P-521", 0x20: "X25519", 0x21: "X448", 0x647A: "X-Wing"}
 BASE_MODE = 0
@@ -60,7 +62,7 @@ OF_OUR_KEMS = [vector for vector in _published() if vector["kem_id"] in KEMS]
 TO_OPEN = [
     vector
     for vector in OF_OUR_KEMS
-    if vector["mode"] == BASE_MODE and vector["kdf_id"] in KDFS and vector["aead_id"] in AEADS
+    if vector["mode"] == BASE_MODE and vector["kdf_id"] in HASHES and vector["aead_id"] in AEADS
 ]
 
 
@@ -96,8 +98,7 @@ def as_published(kem: kems.Kem, private: bytes) -> bytes:
 
 @pytest.mark.parametrize("vector", TO_OPEN, ids=_id)
 def test_open(vector: Vector) -> None:
-    aead, primitive = AEADS[vector["aead_id"]]
-    box = hpke.hpke(KEMS[vector["kem_id"]], KDFS[vector["kdf_id"]], aead)
+    box, primitive = _box_of(vector), AEADS[vector["aead_id"]][0]
     private, info, kem_output = (bytes.fromhex(vector[name]) for name in ("skRm", "info", "enc"))
     first = vector["encryptions"][0]
     key, nonce, plaintext = (
@@ -110,8 +111,7 @@ def test_open(vector: Vector) -> None:
 
 @pytest.mark.parametrize("vector", TO_OPEN, ids=_id)
 def test_receive_export(vector: Vector) -> None:
-    aead, _ = AEADS[vector["aead_id"]]
-    box = hpke.hpke(KEMS[vector["kem_id"]], KDFS[vector["kdf_id"]], aead)
+    box = _box_of(vector)
     private, info, kem_output = (bytes.fromhex(vector[name]) for name in ("skRm", "info", "enc"))
     assert vector["exports"]
     for export in vector["exports"]:
@@ -123,9 +123,7 @@ def test_receive_export(vector: Vector) -> None:
 @pytest.mark.parametrize("vector", [each for each in TO_OPEN if each["kem_id"] != kems.X_WING.id], ids=_id)
 def test_send_export(vector: Vector, monkeypatch: pytest.MonkeyPatch) -> None:
     """X-Wing is left out: the primitive draws ML-KEM's randomness itself."""
-    aead, primitive = AEADS[vector["aead_id"]]
-    kem = KEMS[vector["kem_id"]]
-    box = hpke.hpke(kem, KDFS[vector["kdf_id"]], aead)
+    box, kem, primitive = _box_of(vector), KEMS[vector["kem_id"]], AEADS[vector["aead_id"]][0]
     public, info, drawn = (bytes.fromhex(vector[name]) for name in ("pkRm", "info", "ikmE"))
     monkeypatch.setattr(kems.os, "urandom", lambda size: drawn[:size])
     assert len(drawn) == kem.private_key_size
@@ -137,9 +135,8 @@ def test_send_export(vector: Vector, monkeypatch: pytest.MonkeyPatch) -> None:
         again, exported = box.send_export(public, info, context, export["L"])
         assert again == kem_output
         assert exported.reveal().hex() == export["exported_value"]
-    if kem is kems.X448:  # the one that we seal with by hand
-        key, nonce = bytes.fromhex(vector["key"]), bytes.fromhex(vector["base_nonce"])
-        assert box.seal(public, info, b"plaintext") == (kem_output, primitive(key).encrypt(nonce, b"plaintext", None))
+    key, nonce = bytes.fromhex(vector["key"]), bytes.fromhex(vector["base_nonce"])
+    assert _seal(box, public, info) == (kem_output, primitive(key).encrypt(nonce, b"plaintext", None))
 
 
 @EVERY_KEM
@@ -170,19 +167,59 @@ def test_what_is_no_kem_output_exports_nothing(kem: kems.Kem) -> None:
         box.send_export(pair.public[:-66] + bytes(len(pair.public[-66:])), b"", b"", 32)
 
 
-def test_x_wing_as_cryptography_has_it() -> None:
-    """Our encapsulation against the library's, both ways: the AEAD key of the one opens what the other sealed."""
-    box, pair = _box(kems.X_WING), _pair(kems.X_WING)
-    kem_output, ciphertext = box.seal(pair.public, b"info", b"plaintext")
-    aead, nonce = box._aead_nonce(kems.X_WING.decapsulate(pair.private, kem_output), b"info")
-    assert aead.decrypt(nonce, ciphertext, None) == b"plaintext"
-    shared, kem_output = kems.X_WING.encapsulate(pair.public)
-    aead, nonce = box._aead_nonce(shared, b"info")
-    assert box.open(pair.private, b"info", kem_output, aead.encrypt(nonce, b"plaintext", None)) == b"plaintext"
+def _x_wing_key_of_cryptography(seed: bytes) -> MLKEM768X25519PrivateKey:
+    expanded = hashlib.shake_256(seed).digest(96)
+    ml_kem = mlkem.MLKEM768PrivateKey.from_seed_bytes(expanded[:64])
+    return MLKEM768X25519PrivateKey(ml_kem, x25519.X25519PrivateKey.from_private_bytes(expanded[64:]))
+
+
+OF_CRYPTOGRAPHY = {
+    kems.X25519: (KEM.X25519, x25519.X25519PrivateKey.from_private_bytes),
+    kems.P256: (KEM.P256, lambda private: ec.derive_private_key(int.from_bytes(private, "big"), ec.SECP256R1())),
+    kems.P384: (KEM.P384, lambda private: ec.derive_private_key(int.from_bytes(private, "big"), ec.SECP384R1())),
+    kems.P521: (KEM.P521, lambda private: ec.derive_private_key(int.from_bytes(private, "big"), ec.SECP521R1())),
+    kems.X_WING: (KEM.MLKEM768_X25519, _x_wing_key_of_cryptography),
+}
+"""Each KEM as `cryptography` has it, and how it loads a private key. It has no X448."""
+
+
+@pytest.mark.parametrize("kem", OF_CRYPTOGRAPHY, ids=lambda kem: NAMES[kem.id])
+@pytest.mark.parametrize("aead", [1, 2, 3], ids=["AES-128", "AES-256", "ChaCha20"])
+def test_as_cryptography_has_it(kem: kems.Kem, aead: int) -> None:
+    """Two implementations of one standard: what the one seals, the other opens, both ways."""
+    box, pair = hpke.hpke(kem, "sha256", *AEADS[aead]), _pair(kem)
+    their_kem, load = OF_CRYPTOGRAPHY[kem]
+    suite = Suite(their_kem, KDF.HKDF_SHA256, [AEAD.AES_128_GCM, AEAD.AES_256_GCM, AEAD.CHACHA20_POLY1305][aead - 1])
+    private = load(pair.private.reveal())
+    assert suite.decrypt(b"".join(_seal(box, pair.public, b"info")), private, b"info") == b"plaintext"
+    sealed = suite.encrypt(b"plaintext", private.public_key(), b"info")
+    kem_output, ciphertext = sealed[: kem.output_size], sealed[kem.output_size :]
+    assert box.open(pair.private, b"info", kem_output, ciphertext) == b"plaintext"
+
+
+@EVERY_KEM
+def test_what_is_sealed_to_many_is_for_each_its_own(kem: kems.Kem) -> None:
+    box, pairs = _box(kem), [_pair(kem, seed) for seed in (1, 2, 3)]
+    texts = [b"one", b"two", b"three"]
+    sealed = box.seal_each(b"info", zip([pair.public for pair in pairs], texts, strict=True))
+    assert [box.open(pair.private, b"info", *each) for pair, each in zip(pairs, sealed, strict=True)] == texts
+    assert len({kem_output for kem_output, _ in sealed}) == 3
+    with pytest.raises(AuthenticationError):
+        box.open(pairs[0].private, b"info", *sealed[1])
+    assert box.seal_each(b"info", []) == []
 
 
 def _box(kem: kems.Kem) -> hpke.HPKE:
-    return hpke.hpke(kem, KDF.HKDF_SHA256, AEAD.AES_128_GCM)
+    return hpke.hpke(kem, "sha256", AESGCM, 16)
+
+
+def _box_of(vector: Vector) -> hpke.HPKE:
+    return hpke.hpke(KEMS[vector["kem_id"]], HASHES[vector["kdf_id"]], *AEADS[vector["aead_id"]])
+
+
+def _seal(box: hpke.HPKE, public: bytes, info: bytes, plaintext: bytes = b"plaintext") -> tuple[bytes, bytes]:
+    (sealed,) = box.seal_each(info, [(public, plaintext)])
+    return sealed
 
 
 def _pair(kem: kems.Kem, seed: int = 1) -> kems.HPKEKeyPair:
@@ -192,7 +229,7 @@ def _pair(kem: kems.Kem, seed: int = 1) -> kems.HPKEKeyPair:
 @EVERY_KEM
 def test_what_is_sealed_opens_and_only_as_it_was_sealed(kem: kems.Kem) -> None:
     box, pair = _box(kem), _pair(kem)
-    kem_output, ciphertext = box.seal(pair.public, b"info", b"plaintext")
+    kem_output, ciphertext = _seal(box, pair.public, b"info")
     assert len(kem_output) == kem.output_size
     assert box.open(pair.private, b"info", kem_output, ciphertext) == b"plaintext"
 
@@ -226,7 +263,7 @@ def test_a_public_key_of_another_size_is_refused(kem: kems.Kem) -> None:
         with pytest.raises(DecodeError, match="wrong size"):
             box.check_public_key(wrong)
         with pytest.raises(DecodeError, match="wrong size"):
-            box.seal(wrong, b"", b"")
+            _seal(box, wrong, b"")
 
 
 @pytest.mark.parametrize("kem", [kems.P256, kems.P384, kems.P521], ids=["P-256", "P-384", "P-521"])
@@ -243,7 +280,7 @@ def test_a_point_off_the_curve_is_refused(kem: kems.Kem) -> None:
         with pytest.raises(DecodeError, match="not an HPKE public key"):
             box.check_public_key(wrong)
         with pytest.raises(DecodeError, match="not an HPKE public key"):
-            box.seal(wrong, b"", b"")
+            _seal(box, wrong, b"")
 
 
 @pytest.mark.parametrize("point", X25519_LOW_ORDER)
@@ -251,21 +288,24 @@ def test_a_point_off_the_curve_is_refused(kem: kems.Kem) -> None:
 @pytest.mark.parametrize("kem", [kems.X25519, kems.X_WING], ids=["X25519", "X-Wing"])
 def test_a_point_of_low_order_is_no_public_key(kem: kems.Kem, point: str, top_bit: int) -> None:
     end = bytes.fromhex(point)
-    assert_refused(kem, _pair(kem).public[:-32] + end[:-1] + bytes([end[-1] | top_bit]))
+    low_order = end[:-1] + bytes([end[-1] | top_bit])
+    assert_refused(kem, _pair(kem).public[:-32] + low_order)
+    with pytest.raises(NaClError):  # the list agrees with the primitive
+        kems._x25519_exchange(Secret(b"1" * 32), low_order)
 
 
 @pytest.mark.parametrize("point", sorted(kems._LOW_ORDER_448), ids=lambda point: point.hex()[:8])
 def test_a_point_of_low_order_is_no_public_key_of_x448(point: bytes) -> None:
     assert_refused(kems.X448, point)
     with pytest.raises(ValueError, match="Error computing"):  # the list agrees with the primitive
-        kems._x448_private(Secret(b"1" * 56)).exchange(x448.X448PublicKey.from_public_bytes(point))
+        kems._x448_exchange(Secret(b"1" * 56), point)
 
 
 def assert_refused(kem: kems.Kem, public: bytes) -> None:
     with pytest.raises(DecodeError, match="not an HPKE public key"):
         _box(kem).check_public_key(public)
     with pytest.raises(DecodeError, match="not an HPKE public key"):
-        _box(kem).seal(public, b"info", b"plaintext")
+        _seal(_box(kem), public, b"info")
 
 
 def test_an_ml_kem_key_that_fails_the_modulus_check_is_refused() -> None:

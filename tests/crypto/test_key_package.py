@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import replace
 
 import pytest
 
 from crypto.errors import DecodeError, InvalidMessage, Unsupported
 from crypto.mls.credentials import BasicCredential
-from crypto.mls.extensions import GREASE, Extension, ExtensionType
+from crypto.mls.extensions import Extension
 from crypto.mls.group import generate_key_package, verify_key_package
-from crypto.mls.key_package import OUR_CAPABILITIES
 from crypto.mls.snapshot import decode_bundle, encode_bundle
 from crypto.suites import SUITES as ALL_SUITES
 from crypto.suites import CipherSuite, suite
-from tests.crypto.forge import changed_key_package
+from tests.crypto.forge import capable, changed_key_package
 from tests.crypto.world import LIFETIME, NOW, person, world_of
 
 every_suite = pytest.mark.parametrize("belongs", ALL_SUITES.values(), ids=lambda each: f"suite {each.id:#06x}")
@@ -62,19 +60,6 @@ def test_no_two_are_alike() -> None:
     assert one.leaf.encryption_key != other.leaf.encryption_key
 
 
-def test_capabilities_are_what_we_can_do() -> None:
-    """Rules K11 and L19: every suite that is listed works, and no default type is listed; the rest is GREASE."""
-    assert set(OUR_CAPABILITIES.cipher_suites) == set(ALL_SUITES)
-    assert OUR_CAPABILITIES.extensions == (ExtensionType.LAST_RESORT_KEY_PACKAGE,)
-    assert OUR_CAPABILITIES.proposals == ()
-    sent = person("someone", suite(1)).offer().leaf.capabilities
-    (grease,) = set(sent.proposals)
-    assert grease in GREASE
-    for field in dataclasses.fields(OUR_CAPABILITIES):
-        extra = [] if field.name == "versions" else [grease]
-        assert [*getattr(sent, field.name)] == [*getattr(OUR_CAPABILITIES, field.name), *extra]
-
-
 def test_every_flipped_bit_is_noticed() -> None:
     message = person("someone", suite(1)).offer_bytes()
     for position in range(0, len(message), 7):
@@ -106,6 +91,9 @@ def test_unknown_extensions_are_carried() -> None:
     unknown = Extension(0x5A5A, b"anything")
 
     bundle = changed_key_package(
-        someone, someone.bundle, package=lambda package: replace(package, extensions=(unknown,))
+        someone,
+        someone.bundle,
+        leaf=capable(unknown.extension_type),
+        package=lambda package: replace(package, extensions=(unknown,)),
     )
     assert verify_key_package(bundle.message(), NOW).key_package.extensions == (unknown,)

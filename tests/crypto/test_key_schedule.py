@@ -27,6 +27,7 @@ from crypto.mls.proposals import Commit
 from crypto.mls.tree_nodes import ProtocolVersion
 from crypto.secret import Secret
 from crypto.suites import SUITES, CipherSuite, suite
+from tests.crypto.matrix import without_group
 from tests.vectors import Case, each
 
 EVERY_SUITE = pytest.mark.parametrize("chosen", SUITES.values(), ids=[str(suite_id) for suite_id in SUITES])
@@ -118,6 +119,7 @@ def test_the_key_of_a_welcome_comes_from_its_secret(chosen: CipherSuite) -> None
     assert welcome_key_nonce(chosen, joiner, chosen.zero_secret) != (key, nonce)
 
 
+@without_group("the derivation of one secret, in every suite there is")
 @EVERY_SUITE
 def test_s4_the_exporter_gives_what_the_kdf_can_and_no_more(chosen: CipherSuite) -> None:
     secret, limit = chosen.generate_secret(), 255 * chosen.hash_size
@@ -127,6 +129,7 @@ def test_s4_the_exporter_gives_what_the_kdf_can_and_no_more(chosen: CipherSuite)
             export(chosen, secret, "label", b"", length)
 
 
+@without_group("the derivation of one secret, in every suite there is")
 def test_s4_label_context_and_length_each_give_another_secret() -> None:
     chosen, secret = SUITES[1], SUITES[1].generate_secret()
     exported = [

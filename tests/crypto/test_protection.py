@@ -52,6 +52,7 @@ from crypto.mls.secret_tree import Generation, RatchetKind, SecretTree
 from crypto.mls.tree_nodes import ProtocolVersion
 from crypto.secret import Secret
 from crypto.suites import SUITES, SignatureKeyPair, suite
+from tests.crypto.matrix import without_group
 from tests.crypto.protection_world import (
     APPLICATION,
     COMMIT,
@@ -216,6 +217,7 @@ def test_our_hand_made_public_message_is_right(world: World, content: AnyContent
     assert world.unprotect_public(_maced(world, signed)) == signed
 
 
+@without_group("one epoch made by hand, in every suite there is")
 def test_f5_application_data_in_a_public_message_is_refused(world: World) -> None:
     signed = world.signed(APPLICATION, WireFormat.PUBLIC_MESSAGE)
     refuses_public(world, _maced(world, signed), RuleViolation, "F5")
@@ -223,6 +225,7 @@ def test_f5_application_data_in_a_public_message_is_refused(world: World) -> Non
         protect_public(world.suite, signed, world.context, world.membership_key)
 
 
+@without_group("one epoch made by hand, in every suite there is")
 def test_f7_a_membership_tag_is_there_for_members_only(world: World) -> None:
     refuses_public(world, replace(world.public(REMOVE), membership_tag=None), RuleViolation, "F7")
     external = world.public(REMOVE, ExternalSenderIndex(0))
@@ -230,6 +233,7 @@ def test_f7_a_membership_tag_is_there_for_members_only(world: World) -> None:
     refuses_public(world, replace(external, membership_tag=bytes(world.suite.hash_size)), RuleViolation, "F7")
 
 
+@without_group("one epoch made by hand, in every suite there is")
 @HANDSHAKES
 def test_f8_a_membership_tag_counts_only_whole(world: World, content: AnyContent) -> None:
     message = world.public(content)
@@ -239,6 +243,7 @@ def test_f8_a_membership_tag_counts_only_whole(world: World, content: AnyContent
         refuses_public(world, replace(message, membership_tag=wrong), AuthenticationError)
 
 
+@without_group("one epoch made by hand, in every suite there is")
 def test_f8_a_membership_tag_covers_content_proofs_and_context(world: World) -> None:
     message = world.public(COMMIT)
     assert isinstance(message.auth, CommitAuth)
@@ -258,6 +263,7 @@ def _add() -> ProposalContent:
     return ProposalContent(wire.decode(Add, bytes.fromhex(cases("mls/messages.json")[0]["add_proposal"])))
 
 
+@without_group("one epoch made by hand, in every suite there is")
 @pytest.mark.parametrize("sender", SENDERS, ids=lambda sender: type(sender).__name__)
 @pytest.mark.parametrize("kind", ["application", "remove", "add", "commit"])
 def test_f13_the_matrix_of_senders_and_contents(sender: AnySender, kind: str) -> None:
@@ -287,6 +293,7 @@ def test_f13_the_matrix_of_senders_and_contents(sender: AnySender, kind: str) ->
 # F10: signatures
 
 
+@without_group("one epoch made by hand, in every suite there is")
 @pytest.mark.parametrize("wire_format", [WireFormat.PUBLIC_MESSAGE, WireFormat.PRIVATE_MESSAGE])
 @HANDSHAKES
 def test_f10_a_signature_holds_for_one_key_context_and_message(
@@ -327,6 +334,7 @@ def test_f10_a_signature_holds_for_one_key_context_and_message(
             verify_signature(world.suite, changed, key, context)
 
 
+@without_group("one epoch made by hand, in every suite there is")
 @pytest.mark.parametrize("sender", SENDERS, ids=lambda sender: type(sender).__name__)
 def test_f10_members_and_joiners_sign_the_group_context_and_outsiders_do_not(sender: AnySender) -> None:
     world = world_of(SUITES[1])

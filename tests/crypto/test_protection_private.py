@@ -41,6 +41,7 @@ from crypto.mls.protection import (
 from crypto.mls.secret_tree import SKIP_MAX, RatchetKind, SecretTree
 from crypto.secret import Secret
 from crypto.suites import SUITES
+from tests.crypto.matrix import without_group
 from tests.crypto.protection_world import (
     APPLICATION,
     COMMIT,
@@ -66,6 +67,7 @@ def test_our_hand_made_private_message_is_right(world: World) -> None:
     assert world.unprotect(message)[1].content.content == COMMIT
 
 
+@without_group("one epoch made by hand, in every suite there is")
 def test_f6_a_change_anywhere_is_refused(world: World) -> None:
     _, message = world.private(APPLICATION, padded_size=0)
     changes: list[dict[str, Any]] = [
@@ -91,6 +93,7 @@ def test_f6_a_change_anywhere_is_refused(world: World) -> None:
     world.unprotect(message)
 
 
+@without_group("one epoch made by hand, in every suite there is")
 def test_f6_other_secrets_open_nothing(world: World) -> None:
     _, message = world.private(APPLICATION)
     other = world.suite.generate_secret()
@@ -99,6 +102,7 @@ def test_f6_other_secrets_open_nothing(world: World) -> None:
             wrong.unprotect(message)
 
 
+@without_group("one epoch made by hand, in every suite there is")
 def test_f22_sender_data_is_bound_to_group_epoch_and_content_type(world: World) -> None:
     plaintext = world.plaintext(APPLICATION)
     for wrong in (
@@ -109,6 +113,7 @@ def test_f22_sender_data_is_bound_to_group_epoch_and_content_type(world: World) 
         world.refuses(world.sealed_by_hand(plaintext, sender_data_aad=wrong), AuthenticationError)
 
 
+@without_group("one epoch made by hand, in every suite there is")
 @pytest.mark.parametrize("size", [2, 3, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65])
 def test_f22_the_sample_of_a_short_ciphertext_is_all_of_it(world: World, size: int) -> None:
     """No message with a signature is as short as KDF.Nh, so this one has an empty one, and fails on that alone."""
@@ -128,6 +133,7 @@ def test_f22_the_sample_of_a_short_ciphertext_is_all_of_it(world: World, size: i
     world.refuses(message, AuthenticationError)
 
 
+@without_group("one epoch made by hand, in every suite there is")
 @EVERY_CONTENT
 def test_r9_a_message_is_not_of_another_content_type(world: World, content: AnyContent) -> None:
     _, message = world.private(content)
@@ -135,6 +141,7 @@ def test_r9_a_message_is_not_of_another_content_type(world: World, content: AnyC
         world.refuses(replace(message, content_type=kind), AuthenticationError)
 
 
+@without_group("one epoch made by hand, in every suite there is")
 def test_r9_handshake_keys_open_no_application_data_and_the_other_way_round(world: World) -> None:
     plaintext = world.plaintext(APPLICATION)
     message = world.sealed_by_hand(plaintext, ratchet=RatchetKind.HANDSHAKE)
@@ -152,23 +159,27 @@ def world(request: pytest.FixtureRequest) -> World:
 # F4, F9, F11, F12: what only a member can do wrong
 
 
+@without_group("one epoch made by hand, in every suite there is")
 @pytest.mark.parametrize("leaf", [4, 2**24, 2**32 - 1])
 def test_f4_a_sender_outside_the_tree_is_refused(world: World, leaf: int) -> None:
     message = world.sealed_by_hand(world.plaintext(APPLICATION), sender_data=wire.encode(SenderData(leaf, 0, bytes(4))))
     world.refuses(message, RuleViolation, "F4")
 
 
+@without_group("one epoch made by hand, in every suite there is")
 def test_f12_another_members_index_does_not_open(world: World) -> None:
     for leaf in (0, 2, 3):
         sender_data = wire.encode(SenderData(leaf, 0, bytes(4)))
         world.refuses(world.sealed_by_hand(world.plaintext(APPLICATION), sender_data=sender_data), AuthenticationError)
 
 
+@without_group("one epoch made by hand, in every suite there is")
 @pytest.mark.parametrize("size", [0, 1, 11, 13, 40])
 def test_f12_what_is_no_sender_data_is_refused(world: World, size: int) -> None:
     world.refuses(world.sealed_by_hand(world.plaintext(APPLICATION), sender_data=bytes(size)), DecodeError)
 
 
+@without_group("one epoch made by hand, in every suite there is")
 def test_f12_only_members_send_private_messages(world: World) -> None:
     for sender in SENDERS[1:]:
         signed = world.signed(COMMIT, sender=sender)
@@ -176,6 +187,7 @@ def test_f12_only_members_send_private_messages(world: World) -> None:
             protect_private(world.suite, signed, world.tree, world.sender_data_secret, padded_size=0)
 
 
+@without_group("one epoch made by hand, in every suite there is")
 @EVERY_CONTENT
 @pytest.mark.parametrize(
     "padding", [b"\1", b"\0\1", b"\1\0", bytes(99) + b"\1", b"\1" + bytes(99), bytes(50) + b"\x80" + bytes(49)]
@@ -187,6 +199,7 @@ def test_f11_padding_that_is_not_zero_is_refused(world: World, content: AnyConte
     world.refuses(message, RuleViolation, "F11")
 
 
+@without_group("one epoch made by hand, in every suite there is")
 def test_f9_a_private_commit_without_and_a_proposal_with_a_tag_are_refused(world: World) -> None:
     handshake = RatchetKind.HANDSHAKE
     commit = world.plaintext(COMMIT).removesuffix(wire.encode_opaque(CONFIRMATION_TAG))
@@ -203,6 +216,7 @@ def test_an_authentic_plaintext_that_is_no_content_is_refused(world: World) -> N
 # R1, R2, R5, R6
 
 
+@without_group("one epoch made by hand, in every suite there is")
 def test_r1_a_message_opens_once(world: World) -> None:
     _, message = world.private(APPLICATION)
     after, _ = world.unprotect(message)
@@ -213,11 +227,13 @@ def test_r1_a_message_opens_once(world: World) -> None:
     assert after.rows() == rows
 
 
+@without_group("one epoch made by hand, in every suite there is")
 def test_r2_a_generation_too_far_ahead_is_refused(world: World) -> None:
     sender_data = wire.encode(SenderData(SENDER, SKIP_MAX + 1, bytes(4)))
     world.refuses(world.sealed_by_hand(world.plaintext(APPLICATION), sender_data=sender_data), GenerationTooFar)
 
 
+@without_group("one epoch made by hand, in every suite there is")
 def test_r5_forgeries_use_up_no_key(world: World) -> None:
     outsider = replace(world, tree=SecretTree(world.suite, 4, world.suite.generate_secret()))
     world.refuses(outsider.sealed_by_hand(world.plaintext(APPLICATION)), AuthenticationError)
@@ -238,6 +254,7 @@ def _guards_of(world: World, count: int) -> list[bytes]:
     return guards
 
 
+@without_group("one epoch made by hand, in every suite there is")
 def test_r6_ten_thousand_messages_have_fresh_reuse_guards() -> None:
     guards = _guards_of(world_of(SUITES[1]), 10_000)
     assert len(set(guards)) > 9_990  # a pair of equal ones among 2**32 is to be expected now and then
@@ -245,6 +262,7 @@ def test_r6_ten_thousand_messages_have_fresh_reuse_guards() -> None:
         assert len({guard[place] for guard in guards}) == 256
 
 
+@without_group("one epoch made by hand, in every suite there is")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_r6_a_forked_process_draws_other_reuse_guards() -> None:

@@ -9,6 +9,7 @@ from crypto.mls import psk as psk_module
 from crypto.mls.psk import ExternalPSK, PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage, psk_secret
 from crypto.secret import Secret
 from crypto.suites import SUITES, suite
+from tests.crypto.matrix import without_group
 from tests.vectors import Case, each
 
 ONE = SUITES[1]
@@ -27,11 +28,13 @@ def test_published_psk_secrets(case: Case) -> None:
     assert psk_secret(chosen, psks).reveal().hex() == case["psk_secret"]
 
 
+@without_group("the derivation of one secret")
 def test_s2_without_psks_the_input_is_all_zero() -> None:
     for chosen in SUITES.values():
         assert psk_secret(chosen, []) == Secret(bytes(chosen.hash_size))
 
 
+@without_group("the derivation of one secret")
 def test_s1_order_key_and_every_field_of_the_name_matter() -> None:
     resumption = PreSharedKeyID(ResumptionPSK(ResumptionPSKUsage.APPLICATION, b"group", 3), bytes(32))
     external = PreSharedKeyID(ExternalPSK(b"name"), bytes(32))
@@ -52,6 +55,7 @@ def test_s1_order_key_and_every_field_of_the_name_matter() -> None:
     assert len({psk_secret(ONE, psks).reveal() for psks in lists}) == len(lists)
 
 
+@without_group("the derivation of one secret")
 def test_c10_more_psks_than_can_be_counted_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psk_module, "PSK_COUNT_MAX", 3)
     named = (PreSharedKeyID(ExternalPSK(b"name"), bytes(32)), Secret(b"key"))

@@ -1,172 +1,312 @@
-"""Section L of the rules: each breach at each place where a leaf appears."""
+"""Section L of the rules: what a leaf says of itself, broken at each place where a leaf appears.
+
+One table of breaches, one test for each place: a key package that is fetched, an Add by value and by reference, an
+Update, the paths of commits from inside and from outside, the trees of groups that we enter, and our own sending side.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import pytest
 
 from crypto.mls.extensions import Extension, ExtensionType
-from crypto.mls.group import verify_key_package
+from crypto.mls.framing import encode_message
+from crypto.mls.group import Group, StagedCommit, verify_group_info, verify_key_package
 from crypto.mls.proposals import Add, Update
 from crypto.mls.rules import leaf as rules
-from crypto.suites import CipherSuite, suite
+from crypto.mls.verified_key_package import VerifiedKeyPackage
 from tests.crypto.forge import (
     GREASE,
     REQUIRED,
     UNLISTED,
     Breach,
     Rule,
+    assert_enters,
+    assert_not_authentic,
     assert_refused,
     by_value,
     capabilities,
-    changed_key_package,
     changed_update,
     forged_commit,
     forged_proposal,
     off,
+    offered_with,
     path_leaf,
+    taken_in,
+    values,
 )
-from tests.crypto.world import NOW, World, every_suite, world_of
+from tests.crypto.matrix import every_group, groups_of, open_groups, without_group
+from tests.crypto.outside import OPEN, joining
+from tests.crypto.world import NOW, World
 
-BREACHES: dict[str, tuple[str, tuple[Rule, ...], Breach]] = {
-    "lacks a required extension": ("L3", (rules.l3_requirements,), capabilities(extensions=())),
-    "claims it by GREASE only": ("L3", (rules.l3_requirements,), capabilities(extensions=(GREASE,))),
-    "does not list its credential type": (
-        "L5",
-        (rules.l5_own_credential_type, rules.l4_credential_types),
-        capabilities(credentials=(2, GREASE)),
+
+@dataclass(frozen=True)
+class Wrong:
+    """A leaf that breaks one rule: the checks that would find it, and what is done to the leaf."""
+
+    rule: str
+    checks: tuple[Rule, ...]
+    breach: Breach
+    can_be_signed: bool = True
+    """Whether a leaf can be so and have a signature that holds. If not, it is not authentic once the rule is off."""
+
+
+def holding(*extensions: Extension) -> Breach:
+    return lambda leaf: replace(leaf, extensions=extensions)
+
+
+BREACHES = {
+    "lacks a required extension": Wrong("L3", (rules.l3_requirements,), capabilities(extensions=())),
+    "claims it by GREASE only": Wrong("L3", (rules.l3_requirements,), capabilities(extensions=(GREASE,))),
+    "does not list its credential type": Wrong(  # nor then one that is in use, which is L4
+        "L5", (rules.l5_own_credential_type, rules.l4_credential_types), capabilities(credentials=(2, GREASE))
     ),
-    "does not list its extension": (
-        "L6",
-        (rules.l6_own_extensions,),
-        lambda leaf: replace(leaf, extensions=(UNLISTED,)),
+    "does not list its extension": Wrong("L6", (rules.l6_own_extensions,), holding(UNLISTED)),
+    "does not list the version": Wrong("L7", (rules.l7_version_and_suite,), capabilities(versions=(2,))),
+    "does not list the suite": Wrong("L7", (rules.l7_version_and_suite,), capabilities(cipher_suites=(0x0002, GREASE))),
+    "has a signature key that is too long": Wrong(
+        "L15",
+        (rules.l15_signature_key,),
+        lambda leaf: replace(leaf, signature_key=leaf.signature_key + b"\0"),
+        can_be_signed=False,
     ),
-    "does not list the version": ("L7", (rules.l7_version_and_suite,), capabilities(versions=(2,))),
-    "does not list the suite": ("L7", (rules.l7_version_and_suite,), capabilities(cipher_suites=(0x0002, GREASE))),
-    "holds a ratchet tree": (
-        "L17",
-        (rules.l17_leaf_extensions,),
-        lambda leaf: replace(leaf, extensions=(Extension(ExtensionType.RATCHET_TREE, b""),)),
+    "has no signature key": Wrong(
+        "L15", (rules.l15_signature_key,), lambda leaf: replace(leaf, signature_key=b""), can_be_signed=False
     ),
-    "holds required capabilities": (
-        "L17",
-        (rules.l17_leaf_extensions,),
-        lambda leaf: replace(leaf, extensions=(Extension(ExtensionType.REQUIRED_CAPABILITIES, b"\0\0\0"),)),
+    "holds a ratchet tree": Wrong(
+        "L17", (rules.l17_leaf_extensions,), holding(Extension(ExtensionType.RATCHET_TREE, b""))
     ),
-    "is marked as a last-resort package": (
-        "L17",
-        (rules.l17_leaf_extensions,),
-        lambda leaf: replace(leaf, extensions=(Extension(ExtensionType.LAST_RESORT_KEY_PACKAGE, b""),)),
+    "holds required capabilities": Wrong(
+        "L17", (rules.l17_leaf_extensions,), holding(Extension(ExtensionType.REQUIRED_CAPABILITIES, b"\0\0\0"))
     ),
-    "holds two extensions of a type": (
-        "L18",
-        (rules.l18_extension_types_unique,),
-        lambda leaf: replace(leaf, extensions=(Extension(ExtensionType.APPLICATION_ID, b"1"),) * 2),
+    "is marked as a last-resort package": Wrong(
+        "L17", (rules.l17_leaf_extensions,), holding(Extension(ExtensionType.LAST_RESORT_KEY_PACKAGE, b""))
+    ),
+    "holds two extensions of a type": Wrong(
+        "L18", (rules.l18_extension_types_unique,), holding(*(Extension(ExtensionType.APPLICATION_ID, b"1"),) * 2)
+    ),
+    "has an encryption key of low order": Wrong(
+        "L20",
+        (rules.l20_public_key,),
+        lambda leaf: replace(leaf, encryption_key=leaf.encryption_key[:-32] + bytes(32)),
+    ),
+    "has an encryption key that is too short": Wrong(
+        "L20", (rules.l20_public_key,), lambda leaf: replace(leaf, encryption_key=leaf.encryption_key[:-1])
     ),
 }
 
+every_breach = pytest.mark.parametrize("wrong", BREACHES.values(), ids=BREACHES)
+every_requirement = pytest.mark.parametrize(
+    "wrong",
+    [wrong for wrong in BREACHES.values() if wrong.rule == "L3"],
+    ids=[name for name, wrong in BREACHES.items() if wrong.rule == "L3"],
+)
+every_breach_without_requirements = pytest.mark.parametrize(
+    "wrong",
+    [wrong for wrong in BREACHES.values() if wrong.rule != "L3"],
+    ids=[name for name, wrong in BREACHES.items() if wrong.rule != "L3"],
+)
 
-every_breach = pytest.mark.parametrize("name", BREACHES)
 
-
-def demanding_world(belongs: CipherSuite, count: int) -> World:
-    """A group that requires the one extension that our clients list."""
-    world = world_of(belongs, count)
-    world.commit("person 0", extensions=REQUIRED)
+def demanding(world: World, *who: str) -> World:
+    """Let the group require the one extension that our clients list. Only `who` follow: nobody else is asked."""
+    pending = world["person 0"].commit(now=NOW, extensions=REQUIRED)
+    for name in {*who} - {"person 0"}:
+        staged = world[name].receive(pending.message, NOW)
+        assert isinstance(staged, StagedCommit)
+        world.people[name].group = staged.merge()
+    world.people["person 0"].group = pending.next_group
     return world
 
 
-@every_suite
+def judged(wrong: Wrong, action: Callable[[], object], *watched: Group) -> None:
+    """`action` is refused; with that rule off it is accepted, or finds that the leaf is not signed."""
+    assert_refused(wrong.rule, action, *watched)
+    with off(*wrong.checks):
+        if wrong.can_be_signed:
+            action()
+        else:
+            assert_not_authentic(action, *watched)
+
+
+@every_group
+@every_breach_without_requirements
+@pytest.mark.breaks("K2", "L5", "L6", "L7", "L15", "L17", "L18", "L20")
+def test_in_a_key_package_that_we_fetch(world: World, wrong: Wrong) -> None:
+    """What a group requires is known only in the group: rule L3 comes with the Add."""
+    add = offered_with(world.person("newcomer"), leaf=wrong.breach)
+    message = encode_message(add.key_package)
+    judged(wrong, lambda: verify_key_package(message, NOW), world["person 0"])
+
+
+@every_group
 @every_breach
-def test_in_a_key_package_that_we_fetch(belongs: CipherSuite, name: str) -> None:
-    rule, functions, breach = BREACHES[name]
-    if rule == "L3":
-        pytest.skip("what a group requires is known only in the group")
-    someone = World(belongs).person("someone")
-    someone.offer()
-    assert someone.bundle is not None
-    message = changed_key_package(someone, someone.bundle, leaf=breach).message()
-    assert_refused(rule, lambda: verify_key_package(message, NOW))
-    with off(*functions):
-        verify_key_package(message, NOW)
+@pytest.mark.breaks("K2", "P1", "L3", "L5", "L6", "L7", "L15", "L17", "L18", "L20")
+def test_in_an_add_by_value(world: World, wrong: Wrong) -> None:
+    if wrong.rule == "L3":
+        demanding(world, world.receiver)
+    receiver = world[world.receiver]
+    add = offered_with(world.person("newcomer"), leaf=wrong.breach)
+    with off(*wrong.checks):
+        pending = forged_commit(world["person 0"], values(world, add))
+    assert_refused(wrong.rule, lambda: receiver.receive(pending.message, NOW), receiver)
+    with off(*wrong.checks):
+        if wrong.can_be_signed:
+            assert_enters(receiver, pending.message, pending.next_group)
+        else:
+            assert_not_authentic(lambda: receiver.receive(pending.message, NOW), receiver)
 
 
-@every_suite
+@every_group
+@every_breach_without_requirements
+@pytest.mark.breaks("K2", "P1", "L5", "L6", "L7", "L15", "L17", "L18", "L20")
+def test_in_an_add_by_reference(world: World, wrong: Wrong) -> None:
+    """The proposal itself is refused, before anybody can commit it."""
+    receiver = world[world.receiver]
+    message = forged_proposal(world["person 0"], offered_with(world.person("newcomer"), leaf=wrong.breach))
+    judged(wrong, lambda: receiver.receive(message, NOW), receiver)
+
+
+@every_group
+@every_requirement
+@pytest.mark.breaks("L3")
+def test_in_an_add_by_reference_that_is_committed(world: World, wrong: Wrong) -> None:
+    """A commit may change what is required, so the proposal alone is not judged by it; we would leave it out."""
+    demanding(world, world.receiver)
+    add = offered_with(world.person("newcomer"), leaf=wrong.breach)
+    sender, message = world["person 0"].propose_add(VerifiedKeyPackage(world.suite, add.key_package), now=NOW)
+    receiver = taken_in(world[world.receiver], message)
+    with off(*wrong.checks):
+        pending = sender.commit(now=NOW)
+    assert_refused("L3", lambda: receiver.receive(pending.message, NOW), receiver)
+    with off(*wrong.checks):
+        assert_enters(receiver, pending.message, pending.next_group)
+    assert sender.commit(now=NOW).welcome is None
+
+
+@every_group
+@every_breach_without_requirements
+@pytest.mark.breaks("L5", "L6", "L7", "L15", "L17", "L18", "L20")
+def test_in_an_add_that_we_propose(world: World, wrong: Wrong) -> None:
+    """Should a bad key package ever pass for a verified one, it is not sent on."""
+    add = offered_with(world.person("newcomer"), leaf=wrong.breach)
+    sender, verified = world["person 0"], VerifiedKeyPackage(world.suite, add.key_package)
+    judged(wrong, lambda: sender.propose_add(verified, now=NOW), sender)
+
+
+@every_group
+@every_requirement
+@pytest.mark.breaks("L3")
+def test_in_an_add_that_we_commit(world: World, wrong: Wrong) -> None:
+    sender = demanding(world)["person 0"]
+    add = offered_with(world.person("newcomer"), leaf=wrong.breach)
+    verified = verify_key_package(encode_message(add.key_package), NOW)
+    judged(wrong, lambda: sender.commit([verified], now=NOW), sender)
+
+
+@every_group
+@every_breach_without_requirements
+@pytest.mark.breaks("P2", "L5", "L6", "L7", "L15", "L17", "L18", "L20")
+def test_in_an_update(world: World, wrong: Wrong) -> None:
+    updater, receiver = world[world.receiver], world["person 0"]
+    message = forged_proposal(updater, Update(changed_update(world, world.receiver, wrong.breach)))
+    judged(wrong, lambda: receiver.receive(message, NOW), receiver)
+
+
+@groups_of(5, 9, 33, why="one updates, one commits, and a third judges")
+@every_requirement
+@pytest.mark.breaks("L3")
+def test_in_an_update_that_is_committed(world: World, wrong: Wrong) -> None:
+    """A commit may change what is required, so the proposal alone is not judged by it."""
+    demanding(world, "person 1", world.receiver)
+    message = forged_proposal(world["person 1"], Update(changed_update(world, "person 1", wrong.breach)))
+    sender, receiver = taken_in(world["person 0"], message), taken_in(world[world.receiver], message)
+    with off(*wrong.checks):
+        pending = sender.commit(now=NOW)
+    assert_refused("L3", lambda: receiver.receive(pending.message, NOW), receiver)
+    with off(*wrong.checks):
+        assert_enters(receiver, pending.message, pending.next_group)
+
+
+@every_group
 @every_breach
-def test_in_an_add(belongs: CipherSuite, name: str) -> None:
-    rule, functions, breach = BREACHES[name]
-    world = demanding_world(belongs, 5)
-    newcomer = world.person("newcomer")
-    newcomer.offer()
-    assert newcomer.bundle is not None
-    proposal = by_value(world["person 0"], Add(changed_key_package(newcomer, newcomer.bundle, leaf=breach).key_package))
-    with off(*functions):
-        pending = forged_commit(world["person 0"], [proposal])
-    receiver = world["person 3"]
-    assert_refused(rule, lambda: receiver.receive(pending.message, NOW), receiver)
-    with off(*functions):
-        assert receiver.receive(pending.message, NOW).merge().epoch == pending.next_group.epoch  # type: ignore[union-attr]  # a commit
-
-
-@every_suite
-@every_breach
-def test_in_an_update(belongs: CipherSuite, name: str) -> None:
-    rule, functions, breach = BREACHES[name]
-    world = demanding_world(belongs, 5)
-    leaf = changed_update(world, "person 1", breach)
-    message = forged_proposal(world["person 1"], Update(leaf))
-    receiver = world["person 3"]
-    if rule == "L3":  # judged when it is committed, as the same commit may change what is required
-        with off(*functions):
-            world.people["person 0"].group = world["person 0"].receive(message, NOW).group  # type: ignore[union-attr]  # the message is of that kind
-            pending = world.pending("person 0")
-        receiver = receiver.receive(message, NOW).group  # type: ignore[union-attr]  # the message is of that kind
-        message = pending.message
-    assert_refused(rule, lambda: receiver.receive(message, NOW), receiver)
-    with off(*functions):
-        receiver.receive(message, NOW)
-
-
-@every_suite
-@every_breach
-def test_in_the_path_of_a_commit(belongs: CipherSuite, name: str) -> None:
-    rule, functions, breach = BREACHES[name]
-    world = demanding_world(belongs, 5)
-    with off(*functions), path_leaf(breach):
+@pytest.mark.breaks("U7", "L3", "L5", "L6", "L7", "L15", "L17", "L18", "L20")
+def test_in_the_path_of_a_commit(world: World, wrong: Wrong) -> None:
+    if wrong.rule == "L3":
+        demanding(world, world.receiver)
+    receiver = world[world.receiver]
+    with off(*wrong.checks), path_leaf(wrong.breach):
         pending = forged_commit(world["person 0"], [])
-    receiver = world["person 3"]
-    assert_refused(rule, lambda: receiver.receive(pending.message, NOW), receiver)
-    with off(*functions):
-        receiver.receive(pending.message, NOW)
+    assert_refused(wrong.rule, lambda: receiver.receive(pending.message, NOW), receiver)
+    with off(*wrong.checks):
+        if wrong.can_be_signed:
+            assert_enters(receiver, pending.message, pending.next_group)
+        else:
+            assert_not_authentic(lambda: receiver.receive(pending.message, NOW), receiver)
 
 
-@every_suite
+@open_groups(OPEN)
 @every_breach
-def test_in_the_tree_of_a_group_that_we_join(belongs: CipherSuite, name: str) -> None:
-    rule, functions, breach = BREACHES[name]
-    world = demanding_world(belongs, 5)
-    newcomer = world.person("newcomer")
-    offer = newcomer.offer()
-    with off(*functions):
-        with path_leaf(breach):
-            pending = forged_commit(world["person 4"], [])
-        world.win("person 4", pending)
-        welcome = world["person 0"].commit([offer], now=NOW).welcome
-    assert_refused(rule, lambda: newcomer.accept(welcome))
-    with off(*functions):
-        newcomer.accept(welcome)
+@pytest.mark.breaks("L3", "L5", "L6", "L7", "L15", "L17", "L18", "L20")
+def test_in_the_path_of_an_external_commit(world: World, wrong: Wrong) -> None:
+    """The message is verified under the key in the leaf: one that is no key (L15) is not authentic from the start."""
+    if wrong.rule == "L3":
+        demanding(world, world.receiver)
+    receiver = world[world.receiver]
+    with off(*wrong.checks), path_leaf(wrong.breach):
+        pending = joining(world, world.person("joiner"))
+    if not wrong.can_be_signed:
+        assert_not_authentic(lambda: receiver.receive(pending.message, NOW), receiver)
+        return
+    assert_refused(wrong.rule, lambda: receiver.receive(pending.message, NOW), receiver)
+    with off(*wrong.checks):
+        assert_enters(receiver, pending.message, pending.next_group)
 
 
-def test_grease_breaks_nothing() -> None:
-    """Rule L19."""
-    world = world_of(suite(1), 3)
-    grease = capabilities(cipher_suites=(GREASE, 1), extensions=(GREASE,), proposals=(GREASE,), credentials=(GREASE, 1))
-    carrying = lambda leaf: replace(grease(leaf), extensions=(Extension(GREASE, b"anything"),))  # noqa: E731  # a breach is one line
-    with path_leaf(carrying):
-        world.commit("person 0")
+@every_group
+@every_breach
+@pytest.mark.parametrize("first", [True, False], ids=["first leaf", "last leaf"])
+@pytest.mark.breaks("T10", "T13", "L3", "L5", "L6", "L7", "L15", "L17", "L18", "L20")
+def test_in_the_tree_of_a_welcome(world: World, wrong: Wrong, first: bool) -> None:
+    """The committer's own leaf is bad, and it adds somebody: whoever comes sees the tree for the first time."""
+    committer = "person 0" if first else world.receiver
+    if wrong.rule == "L3":
+        demanding(world, committer)
     newcomer = world.person("newcomer")
-    newcomer.offer()
-    assert newcomer.bundle is not None
-    newcomer.bundle = changed_key_package(newcomer, newcomer.bundle, leaf=carrying)
-    world.win("person 1", world["person 1"].commit([verify_key_package(newcomer.bundle.message(), NOW)], now=NOW))
+    add = Add(newcomer.offer().key_package)
+    with off(*wrong.checks), path_leaf(wrong.breach):
+        pending = forged_commit(world[committer], [by_value(world[committer], add)])
+    assert_refused(wrong.rule, lambda: newcomer.accept(pending.welcome))
+    assert newcomer.group is None
+    with off(*wrong.checks):
+        if wrong.can_be_signed:
+            newcomer.accept(pending.welcome)
+            assert newcomer.view.epoch_authenticator == pending.next_group.epoch_authenticator
+        else:
+            assert_not_authentic(lambda: newcomer.accept(pending.welcome))
+
+
+@every_group
+@every_breach
+@pytest.mark.breaks("T10", "L3", "L5", "L6", "L7", "L15", "L17", "L18", "L20")
+def test_in_the_tree_of_a_group_that_we_join_by_ourselves(world: World, wrong: Wrong) -> None:
+    committer = world[world.bystander]
+    if wrong.rule == "L3":
+        committer = demanding(world, world.bystander)[world.bystander]
+    with off(*wrong.checks), path_leaf(wrong.breach):
+        group_info = forged_commit(committer, []).next_group.group_info()
+    judged(wrong, lambda: verify_group_info(group_info, now=NOW))
+
+
+@without_group("the literal ids of the marks above")
+def test_every_place_sees_the_whole_table() -> None:
+    """The literal ids of the marks are those of the table, but for what a place calls the same."""
+    ids = {wrong.rule for wrong in BREACHES.values()}
+    tests = [value for name, value in globals().items() if name.startswith("test_in_")]
+    by_place = {test.__name__: {*next(m for m in test.pytestmark if m.name == "breaks").args} for test in tests}
+    sections = {"K2", "P1", "P2", "U7", "T10", "T13"}
+    assert len(by_place) == 12
+    for name, listed in by_place.items():
+        assert listed - sections in (ids, ids - {"L3"}, {"L3"}), name

@@ -34,6 +34,7 @@ from tests.crypto.forge import (
     assert_refused,
     by_value,
     capabilities,
+    capable,
     changed_key_package,
     changed_update,
     follow,
@@ -313,12 +314,17 @@ def signing(monkeypatch: pytest.MonkeyPatch, *extra: Extension) -> None:
 
 @every_group
 def test_w13_what_we_do_not_know_is_ignored(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a GroupInfo and in a key package: extensions without a meaning, of all sorts of types."""
-    signing(monkeypatch, Extension(0x1A1A, b"x"), UNLISTED)
+    """Extensions of types that mean nothing here: in a GroupInfo, and in a key package whose leaf lists them (§10)."""
+    unknown = (UNLISTED, Extension(0xF124, b"x"))
+    signing(monkeypatch, *unknown)
     newcomer = world.person("newcomer")
     newcomer.offer()
-    more = lambda package: replace(package, extensions=(*package.extensions, Extension(0xFAFA, b"x"), UNLISTED))  # noqa: E731  # a change
-    newcomer.bundle = changed_key_package(newcomer, bundle_of(world), package=more)
+    newcomer.bundle = changed_key_package(
+        newcomer,
+        bundle_of(world),
+        leaf=capable(*[each.extension_type for each in unknown]),
+        package=lambda package: replace(package, extensions=(*package.extensions, *unknown)),
+    )
     pending = forged_commit(world["person 0"], [by_value(world["person 0"], Add(newcomer.bundle.key_package))])
     newcomer.accept(pending.welcome)
     assert newcomer.view.epoch_authenticator == pending.next_group.epoch_authenticator

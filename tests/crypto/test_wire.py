@@ -16,6 +16,7 @@ from crypto.errors import DecodeError
 from crypto.mls import credentials, extensions, framing, proposals, psk, tree_nodes, welcome
 from crypto.mls.secret_tree import LeafRatchets
 from crypto.secret import Secret
+from tests.crypto.matrix import without_group
 from tests.vectors import Case, each
 
 
@@ -222,6 +223,7 @@ def test_the_signed_part_is_everything_before_the_signature() -> None:
 # C1: the presence byte of an optional
 
 
+@without_group("the codec knows no group")
 @pytest.mark.parametrize("presence", range(2, 256))
 def test_c1_a_presence_byte_other_than_0_and_1_is_refused(presence: int) -> None:
     encoded = encode(Pair | None, Pair(1, 2))
@@ -230,6 +232,7 @@ def test_c1_a_presence_byte_other_than_0_and_1_is_refused(presence: int) -> None
         wire.decode_as(Pair | None, bytes([presence]) + encoded[1:])
 
 
+@without_group("the codec knows no group")
 def test_c1_a_missing_presence_byte_is_refused() -> None:
     with pytest.raises(DecodeError, match="presence byte belongs"):
         wire.decode_as(Pair | None, b"")
@@ -238,6 +241,7 @@ def test_c1_a_missing_presence_byte_is_refused() -> None:
 # C2, C3: the length prefix
 
 
+@without_group("the codec knows no group")
 @pytest.mark.parametrize(
     "prefix, length",
     [("4000", 0), ("4001", 1), ("403f", 63), ("80000001", 1), ("8000003f", 63), ("80000040", 64), ("80003fff", 16383)],
@@ -248,6 +252,7 @@ def test_c2_a_length_that_fits_a_shorter_form_is_refused(prefix: str, length: in
         wire.decode_as(bytes, bytes.fromhex(prefix) + bytes(length))
 
 
+@without_group("the codec knows no group")
 @pytest.mark.parametrize("first", range(0xC0, 0x100))
 def test_c3_the_unused_class_of_length_prefix_is_refused(first: int) -> None:
     for rest in (b"", bytes(3), bytes(7), bytes(200)):
@@ -258,6 +263,7 @@ def test_c3_the_unused_class_of_length_prefix_is_refused(first: int) -> None:
 # C4: declared lengths
 
 
+@without_group("the codec knows no group")
 @pytest.mark.parametrize("annotation", [bytes, Secret, tuple[Pair, ...]], ids=_name)
 @pytest.mark.parametrize("prefix", ["bfffffff", "80004000", "7fff", "4040", "3f", "07"])
 def test_c4_a_length_beyond_the_input_is_refused_before_anything_is_allocated(annotation: Any, prefix: str) -> None:
@@ -272,12 +278,14 @@ def test_c4_a_length_beyond_the_input_is_refused_before_anything_is_allocated(an
     assert peak < 100_000
 
 
+@without_group("the codec knows no group")
 @pytest.mark.parametrize("prefix", ["", "40", "80", "8000", "800040"])
 def test_c4_a_truncated_length_prefix_is_refused(prefix: str) -> None:
     with pytest.raises(DecodeError):
         wire.decode_as(bytes, bytes.fromhex(prefix))
 
 
+@without_group("the codec knows no group")
 def test_c4_an_item_may_not_reach_beyond_its_vector() -> None:
     names = tuple[bytes, ...]
     assert wire.decode_as(names, b"\x02\x01a") == (b"a",)
@@ -287,6 +295,7 @@ def test_c4_an_item_may_not_reach_beyond_its_vector() -> None:
         wire.decode_prefix(tuple[Pair, ...], b"\x04\x01\x00\x02\x03\x00\x04")
 
 
+@without_group("the codec knows no group")
 def test_c4_an_input_above_the_cap_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "INPUT_BYTES_MAX", 100)
     assert len(wire.decode_as(bytes, wire.encode_opaque(bytes(98)))) == 98
@@ -297,11 +306,13 @@ def test_c4_an_input_above_the_cap_is_refused(monkeypatch: pytest.MonkeyPatch) -
 # C5: nothing left over
 
 
+@without_group("the codec knows no group")
 def test_c5_a_byte_after_the_struct_is_refused() -> None:
     with pytest.raises(DecodeError, match="1 bytes left over"):
         wire.decode(Everything, wire.encode(EVERYTHING) + b"\0")
 
 
+@without_group("the codec knows no group")
 @pytest.mark.parametrize("extra", [b"\x00", b"\x01", b"\xff"])
 def test_c5_a_byte_inside_a_nested_vector_is_refused(extra: bytes) -> None:
     pairs = b"\x01\x00\x02"
@@ -315,6 +326,7 @@ def test_c5_a_byte_inside_a_nested_vector_is_refused(extra: bytes) -> None:
 # C6: enums and tags
 
 
+@without_group("the codec knows no group")
 @pytest.mark.parametrize("enum, size, annotation", CLOSED_ENUMS, ids=_name)
 def test_c6_each_unused_value_of_an_enum_is_refused(enum: type[IntEnum], size: int, annotation: Any) -> None:
     known = {int(member) for member in enum}
@@ -325,6 +337,7 @@ def test_c6_each_unused_value_of_an_enum_is_refused(enum: type[IntEnum], size: i
             wire.decode_as(annotation, value.to_bytes(size, "big"))
 
 
+@without_group("the codec knows no group")
 @pytest.mark.parametrize("enum, size, annotation", TAGGED_UNIONS, ids=_name)
 def test_c6_each_unused_tag_of_a_union_is_refused(enum: type[IntEnum], size: int, annotation: Any) -> None:
     version = b"\x00\x01" if annotation is framing.MLSMessage else b""
@@ -333,11 +346,13 @@ def test_c6_each_unused_tag_of_a_union_is_refused(enum: type[IntEnum], size: int
             wire.decode_as(annotation, version + tag.to_bytes(size, "big") + bytes(8))
 
 
+@without_group("the codec knows no group")
 def test_c6_another_protocol_version_is_refused() -> None:
     with pytest.raises(DecodeError, match="ProtocolVersion has no value 2"):
         wire.decode(framing.MLSMessage, b"\x00\x02\x00\x02")
 
 
+@without_group("the codec knows no group")
 def test_c6_a_truncated_tag_is_refused() -> None:
     with pytest.raises(DecodeError, match="truncated type tag"):
         wire.decode_as(proposals.Proposal, b"\x00")
@@ -346,6 +361,7 @@ def test_c6_a_truncated_tag_is_refused() -> None:
 # C7: one value, one encoding
 
 
+@without_group("the codec knows no group")
 @pytest.mark.parametrize("size", [0, 1, 62, 63, 64, 65, 16382, 16383, 16384, 16385])
 def test_c7_sizes_around_each_boundary_come_back(size: int) -> None:
     encoded = wire.encode_opaque(b"\xab" * size)
@@ -388,3 +404,53 @@ def test_an_annotation_without_meaning_is_an_error_at_once() -> None:
     for annotation in (str, dict[str, int], Annotated[bytes, "mark"], Annotated[int, wire.Depends(len)], int | str):
         with pytest.raises(TypeError, match="no wire encoding"):
             wire.codec_of(annotation)
+
+
+@wire.struct
+class Envelope(wire.Kept):
+    """A struct that keeps its encoding."""
+
+    number: wire.Uint16
+    text: bytes
+    signature: bytes
+
+
+def test_a_kept_struct_is_encoded_once_and_as_any_other() -> None:
+    made = Envelope(7, b"text", b"signed")
+    encoded = b"\x00\x07\x04text\x06signed"
+    assert wire.encode(made) == encoded
+    assert wire.encode(made) is wire.encode(made)
+    decoded = wire.decode(Envelope, encoded)
+    assert decoded == made
+    assert wire.encode(decoded) == encoded
+    changed = dataclasses.replace(decoded, number=8)
+    assert wire.encode(changed) == b"\x00\x08" + encoded[2:]
+    for value in (made, decoded, Envelope(7, b"text", b"")):
+        assert wire.encode_unsigned(value) == b"\x00\x07\x04text"
+
+
+def test_a_kept_struct_inside_another_keeps_its_own_bytes() -> None:
+    two = tuple[Envelope, ...]
+    values = (Envelope(1, b"", b""), Envelope(2, b"x", b"y"))
+    data = wire.encode_as(two, values)
+    assert [wire.encode(value) for value in wire.decode_as(two, b"" + data)] == [wire.encode(value) for value in values]
+
+
+def test_shared_structs_that_are_equal_decode_to_one_object() -> None:
+    shared = Annotated[Pair, wire.Shared(2)]
+    one, two, three = (wire.decode_as(shared, wire.encode(Pair(1, number))) for number in (1, 2, 3))
+    assert (one, two, three) == (Pair(1, 1), Pair(1, 2), Pair(1, 3))
+    assert wire.decode_as(shared, wire.encode(three)) is three
+    assert wire.decode_as(shared, wire.encode(one)) is not one  # two others came since
+    assert wire.encode_as(shared, two) == wire.encode(two)
+
+
+def test_a_shared_struct_is_found_only_where_all_of_it_is() -> None:
+    shared = Annotated[Pair, wire.Shared(8)]
+    data = wire.encode(Pair(1, 1))
+    assert wire.decode_prefix(shared, data + b"more") == (Pair(1, 1), len(data))
+    for end in range(len(data)):
+        with pytest.raises(DecodeError):
+            wire.decode_as(shared, data[:end])
+        with pytest.raises(DecodeError):  # the rest is there, but belongs to what comes after
+            wire.codec_of(shared).decode(data, 0, end)

@@ -12,6 +12,7 @@ import pytest
 from client_lib import Client, ClientError, StoreError, TrustError
 from client_lib.events import Alert
 from tests.conftest import Server
+from tests.crypto.matrix import without_group
 from tests.end_to_end.people import in_chat, registered, texts, until
 
 Invite = Callable[[], bytes]
@@ -116,6 +117,8 @@ async def test_a_second_process_on_a_store_is_refused(server: Server, invitation
             await Client.open(tmp_path / "alice.sealdesk")
 
 
+@without_group("two clients and a server")
+@pytest.mark.breaks("R4")
 async def test_used_keys_are_off_the_disk_soon_after_a_message(
     server: Server, invitation: Invite, tmp_path: Path
 ) -> None:

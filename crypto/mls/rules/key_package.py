@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from crypto.errors import RuleViolation
+from crypto.mls.extensions import DEFAULT_EXTENSION_TYPES
 from crypto.mls.key_package import KeyPackage
 from crypto.suites import CipherSuite
 
@@ -23,6 +24,14 @@ def k4_init_key_differs(key_package: KeyPackage) -> None:
     """The init key is not the leaf's encryption key, §10.1."""
     if key_package.init_key == key_package.leaf_node.encryption_key:
         raise RuleViolation("K4", "a key package uses one key as init key and as encryption key")
+
+
+def l6_key_package_extensions(key_package: KeyPackage) -> None:
+    """The leaf of a key package lists every extension that the key package carries, §10."""
+    listed = key_package.leaf_node.capabilities.extensions
+    for extension in key_package.extensions:
+        if extension.extension_type not in DEFAULT_EXTENSION_TYPES and extension.extension_type not in listed:
+            raise RuleViolation("L6", "a key package carries an extension that its leaf does not list")
 
 
 def k6_init_keys_unique(key_packages: Iterable[KeyPackage]) -> None:

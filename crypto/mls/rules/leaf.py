@@ -12,13 +12,13 @@ from crypto.mls.config import GroupConfig
 from crypto.mls.credentials import credential_type
 from crypto.mls.extensions import (
     DEFAULT_EXTENSION_TYPES,
+    DEFAULT_PROPOSAL_TYPES,
     GREASE,
     Extension,
     ExtensionType,
     RequiredCapabilities,
     find_extension,
 )
-from crypto.mls.proposals import ProposalType
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.roster import Roster
 from crypto.mls.tree_nodes import (
@@ -34,9 +34,6 @@ from crypto.suites import CipherSuite
 from crypto.wire import decode
 
 Place: TypeAlias = type[KeyPackageSource] | type[UpdateSource] | type[CommitSource]
-
-DEFAULT_PROPOSAL_TYPES = frozenset(map(int, ProposalType))
-"""Types that every client supports and that capabilities never list (§7.2)."""
 
 
 def check_leaf(suite: CipherSuite, leaf: LeafNode, place: Place) -> None:
@@ -56,10 +53,17 @@ def check_standing_leaf(suite: CipherSuite, leaf: LeafNode) -> None:
     l20_public_key(suite, leaf.encryption_key)
 
 
-def l3_requirements(capabilities: Capabilities, extensions: tuple[Extension, ...]) -> None:
-    """A leaf supports each required extension, proposal and credential type, and each GroupContext extension.
+def check_own_extensions(leaf: LeafNode) -> None:
+    """Apply to a leaf of ours the rules that its extensions could break: they come from our caller."""
+    l6_own_extensions(leaf)
+    l17_leaf_extensions(leaf.extensions)
+    l18_extension_types_unique(leaf.extensions)
 
-    §7.3, §11.1, §13.4. `extensions` are the GroupContext's.
+
+def l3_requirements(capabilities: Capabilities, extensions: tuple[Extension, ...]) -> None:
+    """A leaf supports each required type and each GroupContext extension, §7.3, §11.1, §13.4.
+
+    Required are types of extensions, proposals and credentials. `extensions` are the GroupContext's.
     """
     text = missing_capability(capabilities, extensions)
     if text is not None:

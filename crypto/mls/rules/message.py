@@ -1,20 +1,38 @@
 """Rules for messages on their way in and out (RFC 9420 §6, §12.4, §15).
 
-F5, F7, F8, F11, F13 and F22 stand in `protection`; F6 and F10 are `AuthenticationError`s; F9 and F12 hold by the codec.
-F2 and F3 are told apart for the caller: it waits for a later epoch and drops an earlier one, unless it is application
-data of a former epoch that is kept; F17 is `former_epochs.sender_in`. F16 holds by the codec, which gives a private
-message a member as its sender; F15 stands with the proposals.
+F6, F10 and F22 are steps of `protection` that raise `AuthenticationError`; F9, F12 and F16 hold by the codec, which
+gives only a commit a confirmation tag and a private message a member as its sender. F2 and F3 are told apart for the
+caller: it waits for a later epoch and drops an earlier one, unless it is application data of a former epoch that is
+kept; F17 is `former_epochs.sender_in`. F15 stands with the proposals.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import assert_never
 
 from crypto.errors import FutureEpoch, PastEpoch, RuleViolation
 from crypto.mls.extensions import ExternalSender
-from crypto.mls.proposals import PROPOSALS_MAX, CheckedProposal
+from crypto.mls.framing import (
+    AnyContent,
+    ApplicationContent,
+    ExternalSenderIndex,
+    FramedContent,
+    MemberSender,
+    NewMemberCommitSender,
+    NewMemberProposalSender,
+    ProposalContent,
+    PublicMessage,
+)
+from crypto.mls.proposals import PROPOSALS_MAX, Add, CheckedProposal, Commit
 from crypto.mls.roster import Member
 from crypto.mls.tree_nodes import LeafIndex
+from crypto.secret import Secret
+from crypto.suites import CipherSuite
+
+EPOCH_MESSAGES_MAX = 2**20
+"""How many messages of application data a member sends in one epoch. Each has a key of its own and at most 2**22 blocks
+(`wire.INPUT_BYTES_MAX`): 2**42 blocks in such portions give an attacker on AES-GCM an advantage far below 2**-50."""
 
 
 def f1_our_group(group_id: bytes, ours: bytes) -> None:
@@ -36,6 +54,49 @@ def f4_sender_is_member(found: Member | None) -> Member:
     if found is None:
         raise RuleViolation("F4", "the sender is not a member")
     return found
+
+
+def f5_application_data_is_private(content: AnyContent) -> None:
+    """Application data never travels as a PublicMessage, §6."""
+    if isinstance(content, ApplicationContent):
+        raise RuleViolation("F5", "application data in a public message")
+
+
+def f7_membership_tag_of_members(message: PublicMessage) -> None:
+    """Members' public messages have a membership tag, and nobody else's, §6.2.
+
+    What the codec reads is always so; this holds for messages that were made otherwise.
+    """
+    if isinstance(message.content.sender, MemberSender) != (message.membership_tag is not None):
+        raise RuleViolation("F7", "a membership tag is for members, and each of their public messages has one")
+
+
+def f8_membership_tag_matches(suite: CipherSuite, membership_key: Secret, covered: bytes, tag: bytes) -> None:
+    """A membership tag is the whole MAC over the message and its group context, §6.2. Raises `AuthenticationError`."""
+    suite.verify_mac(membership_key, covered, tag)
+
+
+def f11_padding_is_zero(padding: bytes) -> None:
+    """Padding is all zero, §6.3.1."""
+    if padding.strip(b"\0"):
+        raise RuleViolation("F11", "padding that is not all zero")
+
+
+def f13_sender_may_send(content: FramedContent) -> None:
+    """Who is no member sends what its sender type is for, §6: proposals, an Add of itself, or a commit that joins."""
+    match content.sender:
+        case MemberSender():
+            allowed = True
+        case ExternalSenderIndex():
+            allowed = isinstance(content.content, ProposalContent)
+        case NewMemberProposalSender():
+            allowed = isinstance(content.content, ProposalContent) and isinstance(content.content.proposal, Add)
+        case NewMemberCommitSender():
+            allowed = isinstance(content.content, Commit)
+        case _:
+            assert_never(content.sender)
+    if not allowed:
+        raise RuleViolation("F13", "this sender may not send such content")
 
 
 def f14_external_sender(senders: Sequence[ExternalSender], index: int) -> ExternalSender:
@@ -67,3 +128,9 @@ def d1_nothing_pending(proposals: Mapping[bytes, CheckedProposal]) -> None:
     """Proposals are committed before application data is sent, §12.4: a proposed Remove takes effect first."""
     if proposals:
         raise RuleViolation("D1", "there are proposals to commit before application data is sent")
+
+
+def r8_epoch_bears_more(generation: int) -> None:
+    """What a member sends in an epoch stays below the AEAD's limits, §15.2: beyond them a commit comes first."""
+    if generation >= EPOCH_MESSAGES_MAX:
+        raise RuleViolation("R8", "this epoch has carried as many of our messages as it may: a commit comes first")

@@ -1,6 +1,6 @@
 """Rules for a whole ratchet tree that comes from outside (RFC 9420 §12.4.3.1).
 
-T1, T2, T6 to T9 and T11 stand in `ratchet_tree`, T4 and T5 in `parent_hashes`. T13 holds because `t10_leaf` uses a
+T1, T2, T6 to T9 and T11 stand in `tree_shape`, T4 and T5 in `parent_hashes`. T13 holds because `t10_leaf` uses a
 leaf's place only where the leaf's signature covers it.
 """
 

@@ -8,7 +8,9 @@ from client_lib.engine.state import Change
 from client_lib.events import ChangeDone, ChatJoined, ChatLeft, MembersChanged
 from client_lib.store import Status
 from crypto.mls.group import Group
+from crypto.mls.rules import message as message_rules
 from tests.client_lib.engine.world import Person, Relay, settle
+from tests.crypto.matrix import without_group
 
 
 @pytest.fixture
@@ -103,6 +105,22 @@ def test_a_removed_member_can_come_back(people: tuple[Person, Person, Person]) -
     assert carol.texts(chat) == ["with carol"]
 
 
+@without_group("two clients and a relay")
+def test_r8_an_epoch_that_bears_no_more_messages_ends_and_the_talk_goes_on(
+    people: tuple[Person, Person, Person], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob, _ = people
+    chat = alice.create_chat("private", bob)
+    settle(alice, bob)
+    (before,) = groups_of(chat, alice)
+    monkeypatch.setattr(message_rules, "EPOCH_MESSAGES_MAX", 2)
+    for number in range(5):
+        alice.say(chat, str(number))
+    settle(alice, bob)
+    assert bob.texts(chat) == alice.texts(chat) == ["0", "1", "2", "3", "4"]
+    assert [group.epoch - before.epoch for group in groups_of(chat, alice, bob)] == [2, 2]
+
+
 class Fate:
     """Counts everybody's steps, and lets the one whose number is up die at it."""
 
@@ -157,6 +175,8 @@ def script_steps() -> int:
     return fate.count
 
 
+@without_group("three clients and a relay")
+@pytest.mark.breaks("R7")
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("step", range(script_steps()))
 def test_r30_a_client_that_dies_at_any_step_goes_on_after_its_restart(moment: str, step: int) -> None:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from client_lib.errors import StoreError
 from client_lib.store import KeyFile, Passphrase, Put, SQLiteStore, default_key_file, schema, vault
 from client_lib.store.model import Delete
+from tests.crypto.matrix import without_group
 
 MARKER = b"plaintext marker 7c1e"
 PAGE_BYTES = 4096
@@ -211,6 +212,8 @@ def test_a_file_that_is_no_store_is_refused(path: Path, key_file: KeyFile, conte
     assert path.read_bytes() == content
 
 
+@without_group("a client's store")
+@pytest.mark.breaks("D7")
 def test_damage_in_the_middle_is_noticed_and_says_what_to_do(path: Path, key_file: KeyFile, store: SQLiteStore) -> None:
     store.apply([Put("s", bytes([number]), bytes(2000)) for number in range(200)])
     store.close()
@@ -253,6 +256,8 @@ def _unprivileged(folder: Path) -> Iterator[None]:
         folder.chmod(0o700)
 
 
+@without_group("a client's store")
+@pytest.mark.breaks("D7")
 def test_r34_a_second_process_is_refused_and_told_who_has_the_store(
     path: Path, key_file: KeyFile, store: SQLiteStore
 ) -> None:
@@ -344,6 +349,8 @@ def _assert_no_plaintext(folder: Path) -> None:
         assert b"CREATE TABLE" not in data
 
 
+@without_group("a client's store")
+@pytest.mark.breaks("R4")
 def test_deleted_and_replaced_values_are_gone_from_the_disk_after_erase_deleted(
     path: Path, key_file: KeyFile, store: SQLiteStore
 ) -> None:
@@ -418,6 +425,8 @@ def test_a_migration_that_fails_leaves_the_store_as_it_was(
         assert again.load("s") == {b"k": b"v"}
 
 
+@without_group("a client's store")
+@pytest.mark.breaks("D7")
 def test_a_newer_store_and_a_foreign_database_are_refused(path: Path, key_file: KeyFile, store: SQLiteStore) -> None:
     store._connection.execute("PRAGMA user_version = 99")
     store.close()

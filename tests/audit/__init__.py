@@ -1,0 +1,1 @@
+"""The auditor's kit: what the tests have shown, counted. `make audit` makes it."""

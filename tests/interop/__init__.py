@@ -1,0 +1,1 @@
+"""Our client in live groups with implementations of RFC 9420 that others wrote."""
