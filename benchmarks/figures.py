@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from benchmarks.timing import Spread, spread
 
@@ -23,6 +24,12 @@ class Figures:
     """Of those figures that are medians, by their full name: `crypto.encrypt_1k_us.ours`."""
     cores: dict[str, dict[str, float]] = field(default_factory=dict)
     """Processor cores in use while the server was measured: by the server, its database and the load."""
+    peers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Of each library that ours is measured beside: its title and version, and what must be said about its figures."""
+    primitives: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Microseconds of each primitive, by suite: what no implementation over the same libraries can do without."""
+    bounds: dict[str, dict[str, float]] = field(default_factory=dict)
+    """What an operation costs if only its primitives cost anything, filed like `crypto`."""
     postgres: dict[str, str] = field(default_factory=dict)
     """What the database says of itself."""
 

@@ -1,37 +1,37 @@
 """Groups to measure: members with real credentials, added in one commit, their tree then filled by real commits.
 
 A tree after one large commit is mostly blank, and a commit in it encrypts to nearly every member. Groups that live do
-not look like that: each member that ever committed has filled its path. `full` makes such a group, with every parent
-node in use, without keeping a thousand members up to date: whoever commits borrows the first member's view of the
-epoch, with a seat, a signature key and a leaf key of its own, which is all that a committer needs.
+not look like that: each member that ever committed has filled its path. `full_tree` makes such a group, with every
+parent node in use, without keeping ten thousand members up to date: all that a committer needs is somebody's view of
+the epoch, a seat and a signature key. Nobody could follow that group, so its places are given to `newcomers`: the
+first two and the last, of whichever library is measured.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 from client_lib.engine import Identity, generate_identity
 from crypto.identity.accounts import generate_recovery_phrase
-from crypto.mls.group import (
-    Group,
-    PendingCommit,
-    StagedCommit,
-    create_group,
-    generate_key_package,
-    join,
-    verify_key_package,
-)
-from crypto.mls.key_package import KeyPackageBundle
-from crypto.mls.tree_math import node_of
-from crypto.mls.tree_nodes import LeafIndex, Lifetime
+from crypto.mls.commit import create_commit
+from crypto.mls.config import DEFAULT_CONFIG
+from crypto.mls.creation import generate_group_state
+from crypto.mls.framing import WireFormat
+from crypto.mls.group import Group, PendingCommit, StagedCommit, generate_key_package, join, verify_key_package
+from crypto.mls.key_package import KeyPackageBundle, generate_leaf_contents, sign_key_package
+from crypto.mls.proposal_list import checked_add, choose_proposals
+from crypto.mls.state import GroupState, no_psks
+from crypto.mls.tree_nodes import LeafIndex, Lifetime, sign_leaf_node
 from crypto.suites import CipherSuite
 
 _LIFETIME_S = 90 * 86_400
 _BACKDATED_S = 3_600
+_TO_RUN_IN_S = 1.1
+"""How old a key package must be before all libraries take it: OpenMLS wants its lifetime to have begun before now,
+in whole seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +43,14 @@ class Candidate:
     package: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Views:
-    """One epoch of one group, as three of its members see it."""
-
-    committer: Group
-    """Leaf 0."""
-    near: Group
-    """Leaf 1, whose path meets that of leaf 0 first thing: it derives every secret of the path."""
-    far: Group
-    """The last leaf, on the other side of the root: it derives one secret. In a group of two the same as `near`."""
-
-    def receive(self, message: bytes, now: int) -> Views:
-        """The next epoch, after another member's commit."""
-        return Views(*(merged(view, message, now) for view in (self.committer, self.near, self.far)))
-
-
 def clock() -> int:
     """Unix seconds."""
     return int(time.time())
+
+
+def wait_until_valid() -> None:
+    """Let key packages that were made just now become valid for the strictest of the libraries."""
+    time.sleep(_TO_RUN_IN_S)
 
 
 def lifetime(now: int) -> Lifetime:
@@ -70,9 +59,9 @@ def lifetime(now: int) -> Lifetime:
 
 
 def generate_candidates(suite: CipherSuite, count: int, now: int) -> list[Candidate]:
-    """`count` accounts with one device and one key package each."""
+    """`count` accounts with one device and one plain key package each."""
     identities = (generate_identity(generate_recovery_phrase(), "http://localhost", now) for _ in range(count))
-    return [candidate(suite, identity, now) for identity in identities]
+    return [plain_candidate(suite, identity, now) for identity in identities]
 
 
 def candidate(suite: CipherSuite, identity: Identity, now: int) -> Candidate:
@@ -81,12 +70,20 @@ def candidate(suite: CipherSuite, identity: Identity, now: int) -> Candidate:
     return Candidate(identity, bundle, bundle.message())
 
 
-def create(suite: CipherSuite, candidates: list[Candidate], now: int) -> PendingCommit:
-    """A group of everybody, made by the first: key packages of the others in, commit and Welcome out, all as bytes."""
-    creator = candidates[0].identity
-    group = create_group(suite, os.urandom(32), creator.credential, creator.device_key, lifetime=lifetime(now), now=now)
-    others = [verify_key_package(candidate.package, now) for candidate in candidates[1:]]
-    return group.commit(others, now=now)
+def plain_candidate(suite: CipherSuite, identity: Identity, now: int) -> Candidate:
+    """Somebody with a fresh key package whose leaf has no extension for GREASE: OpenMLS 0.8 refuses such leaves."""
+    made, signer = candidate(suite, identity, now).bundle, identity.device_key
+    unsigned = replace(made.key_package.leaf_node, extensions=())
+    leaf = sign_leaf_node(suite, signer, unsigned, b"", LeafIndex(0))
+    signed = sign_key_package(suite, signer, replace(made.key_package, leaf_node=leaf))
+    bundle = replace(made, key_package=signed)
+    return Candidate(identity, bundle, bundle.message())
+
+
+def create(suite: CipherSuite, creator: Identity, packages: Sequence[bytes], now: int) -> PendingCommit:
+    """A group of the creator and all others: their key packages in, commit and Welcome out, all as bytes."""
+    others = [verify_key_package(package, now) for package in packages]
+    return Group(_founded(suite, creator, now)).commit(others, now=now)
 
 
 def enter(welcome: bytes, joiner: Candidate, now: int) -> Group:
@@ -102,42 +99,82 @@ def merged(group: Group, message: bytes, now: int) -> Group:
     return staged.merge()
 
 
-def full(created: PendingCommit, candidates: list[Candidate], now: int, step: Callable[[float], None]) -> Views:
-    """A group in which no parent node is blank: every second member has committed once.
+@dataclass(frozen=True, slots=True)
+class FullTree:
+    """A group in which no parent node is blank, as a view of its last epoch that belongs to nobody."""
 
-    `step` is told the share that is done, for a progress bar.
+    view: Group
+    candidates: Sequence[Candidate]
+    """The members, by leaf."""
+
+    def newcomers(self, packages: Sequence[bytes], now: int) -> bytes:
+        """The Welcome for three clients in place of leaf 0, leaf 1 and the last leaf.
+
+        The neighbour of the last leaf commits, and thereby fills the path that they share; the paths of leaves 0 and 1,
+        which nothing is encrypted to when one of the two commits, are filled by their first commit.
+        """
+        last = LeafIndex(len(self.candidates) - 1)
+        places = (LeafIndex(0), LeafIndex(1), last)
+        verified = [verify_key_package(package, now) for package in packages]
+        pending = _seated(self.view, LeafIndex(last - 1), self.candidates).commit(verified, places, now=now)
+        assert pending.welcome is not None
+        return pending.welcome
+
+
+def full_tree(suite: CipherSuite, candidates: Sequence[Candidate], now: int, step: Callable[[float], None]) -> FullTree:
+    """A group in which every second member has committed once, and has so filled its path.
+
+    The number of members is even. `step` is told the share that is done, for a progress bar.
     """
-    assert created.welcome is not None
-    views = Views(
-        created.next_group, enter(created.welcome, candidates[1], now), enter(created.welcome, candidates[-1], now)
-    )
+    assert len(candidates) % 2 == 0
+    view = _assembled(suite, candidates, now)
     committers = list(_spread_out(len(candidates)))
     for done, leaf in enumerate(committers):
-        if leaf == 0:
-            pending = views.committer.commit(now=now)
-            following = [merged(view, pending.message, now) for view in (views.near, views.far)]
-            views = Views(pending.next_group, *following)
-        else:
-            pending = _seated(views.committer, leaf, candidates[leaf]).commit(now=now)
-            views = views.receive(pending.message, now)
+        view = _seated(view, leaf, candidates).commit(now=now).next_group
         step((done + 1) / len(committers))
-    return views
+    return FullTree(view, candidates)
 
 
-def _seated(view: Group, leaf: LeafIndex, candidate: Candidate) -> Group:
-    """The same epoch as seen by the member at `leaf` that has not committed yet."""
-    own_keys = MappingProxyType({node_of(leaf): candidate.bundle.encryption_private})
-    signer = candidate.identity.device_key
-    return Group(replace(view.state, own_leaf=leaf, signer=signer, private_keys=own_keys))
+def _assembled(suite: CipherSuite, candidates: Sequence[Candidate], now: int) -> Group:
+    """A group of everybody after one commit, which nobody is welcomed to: sealing for all takes the longest."""
+    state = _founded(suite, candidates[0].identity, now)
+    others = [verify_key_package(other.package, now) for other in candidates[1:]]
+    adds = [checked_add(state, verified, now) for verified in others]
+    created = create_commit(
+        state,
+        choose_proposals(state, adds, no_psks, now),
+        with_path=True,
+        wire_format=WireFormat.PRIVATE_MESSAGE,
+        authenticated_data=b"",
+        find_psk=no_psks,
+    )
+    return Group(created.next_state)
+
+
+def _founded(suite: CipherSuite, creator: Identity, now: int) -> GroupState:
+    """A group of one, as `create_group` makes it, but with a leaf as plain as that of `plain_candidate`."""
+    contents = replace(generate_leaf_contents(creator.credential, creator.device_key, (), ()), extensions=())
+    return generate_group_state(
+        suite,
+        os.urandom(suite.hash_size),
+        contents,
+        creator.device_key,
+        lifetime=lifetime(now),
+        now=now,
+        extensions=(),
+        config=DEFAULT_CONFIG,
+    )
+
+
+def _seated(view: Group, leaf: LeafIndex, candidates: Sequence[Candidate]) -> Group:
+    """The same epoch as seen by the member at `leaf`, so far as a committer needs it."""
+    return Group(replace(view.state, own_leaf=leaf, signer=candidates[leaf].identity.device_key))
 
 
 def _spread_out(members: int) -> Iterator[LeafIndex]:
-    """Every second leaf, each as far from the former ones as can be: so blank subtrees shrink quickly.
-
-    The last leaf is followed by `Views.far` and therefore left out; its sibling, if it has one, fills the path.
-    """
+    """Every second leaf, each as far from the former ones as can be: so blank subtrees shrink quickly."""
     bits = (members - 1).bit_length()
     for number in range(1 << bits):
         leaf = int(f"{number:0{bits}b}"[::-1], 2)
-        if leaf % 2 == 0 and leaf < members - 1:
+        if leaf % 2 == 0 and leaf < members:
             yield LeafIndex(leaf)

@@ -1,31 +1,22 @@
 """How the figures of a run are written down: `latest.json` for programs, `report.md` for people.
 
-A number is found by area and key, and where several implementations have it, by name: `crypto.encrypt_1k_us.ours`.
+A number is found by area and key, and where several implementations have it, by name: `crypto.encrypt_1k_us.ours`. The
+chapter on cryptography stands in `crypto_report`, its figure in `chart`.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from benchmarks import crypto_report
+from benchmarks.crypto_report import OURS
 from benchmarks.figures import Figures
 from benchmarks.server_figures import MESSAGE_BYTES
+from benchmarks.tables import cell, in_order, number, parsed, size, table
 
-_COLUMNS = {"ours": "suite 0x0001", "ours_xwing": "X-Wing"}
-_OPERATIONS = {
-    "encrypt_1k": "encrypt 1 KiB",
-    "decrypt_1k": "decrypt 1 KiB",
-    "key_package": "key package",
-    "create": "create, adds in one commit, Welcome",
-    "join": "join by Welcome",
-    "commit": "commit with path, full tree",
-    "process_commit": "process it, at the committer's neighbour",
-    "process_commit_far": "process it, on the other side of the tree",
-    "state": "group state in memory",
-}
 _SIZES = {
     "message_1k": "message of 1 KiB on the wire",
     "key_package": "key package",
@@ -66,6 +57,9 @@ def results(machine: Mapping[str, object], figures: Figures) -> dict[str, Any]:
         "server": figures.server,
         "client": figures.client,
         "cores": figures.cores,
+        "peers": figures.peers,
+        "primitives": figures.primitives,
+        "bounds": figures.bounds,
         "spread": {name: asdict(found) for name, found in sorted(figures.spreads.items())},
     }
 
@@ -80,7 +74,7 @@ def as_markdown(content: Mapping[str, Any]) -> str:
     parts = ["# Benchmarks\n\nWritten by `make bench`; `latest.json` beside it holds the same for programs."]
     parts.append(_machine(content["machine"]))
     if content["crypto"]:
-        parts.append(_crypto(content))
+        parts.append(crypto_report.as_markdown(content))
     if content["sizes"]:
         parts.append(_sizes(content["sizes"]))
     if content["server"]:
@@ -95,7 +89,7 @@ def _machine(machine: Mapping[str, Any]) -> str:
     groups = {name: value for name, value in machine.items() if isinstance(value, dict) and value}
     rows = [(name.replace("_", " "), str(value)) for name, value in plain.items()]
     rows += [(name, ", ".join(f"{key} {value}" for key, value in found.items())) for name, found in groups.items()]
-    page = "## Machine\n\n" + _table(("", ""), rows)
+    page = "## Machine\n\n" + table(("", ""), rows)
     if machine["load_average"] > QUIET_LOAD:
         page += (
             f"\n\n**The machine was busy with other work** (load average {machine['load_average']} before the run): "
@@ -104,29 +98,15 @@ def _machine(machine: Mapping[str, Any]) -> str:
     return page
 
 
-def _crypto(content: Mapping[str, Any]) -> str:
-    note = (
-        "One process. Medians, with the quartiles in brackets. Bytes in, bytes out; every commit and message is on a "
-        "state that has not seen it before. `n` is the number of members."
-    )
-    names = _names(content["crypto"])
-    rows = []
-    for key, found in content["crypto"].items():
-        what, members, unit = _parsed(key)
-        cells = [_cell(found.get(name), content["spread"].get(f"crypto.{key}.{name}")) for name in names]
-        rows.append((_OPERATIONS[what], members, unit, *cells))
-    return f"## Cryptography\n\n{note}\n\n" + _table(("", "n", "unit", *_titles(names)), _in_order(rows, _OPERATIONS))
-
-
 def _sizes(sizes: Mapping[str, Mapping[str, int]]) -> str:
-    names = [name for name in _names(sizes) if name != "server"]
+    names = [name for name in OURS if any(name in found for found in sizes.values())]
     rows = []
-    for key, found in sizes.items():
-        what, members, _ = _parsed(key)
-        at_server = found.get("server")
-        cells = [f"{found[name]:,}" if name in found else "" for name in names]
-        rows.append((_SIZES[what], members, *cells, f"{at_server:,}" if at_server is not None else ""))
-    return "## Sizes in bytes\n\n" + _table(("", "n", *_titles(names), "server"), _in_order(rows, _SIZES))
+    for key in in_order(sizes, _SIZES):
+        what, members, _ = parsed(key)
+        found = sizes[key]
+        cells = [f"{found[name]:,}" if name in found else "" for name in (*names, "server")]
+        rows.append((_SIZES[what], size(members), *cells))
+    return "## Sizes in bytes\n\n" + table(("", "n", *(OURS[name] for name in names), "server"), rows)
 
 
 def _server(content: Mapping[str, Any]) -> str:
@@ -141,8 +121,8 @@ def _server(content: Mapping[str, Any]) -> str:
     for key, title in _SERVER.items():
         used = cores.get(key, cores.get("at_1000", {}) if key == "p50_ms_at_1000" else {})
         in_use = ", ".join(f"{who} {share}" for who, share in used.items())
-        rows.append((title, _cell(server[key], content["spread"].get(f"server.{key}")), in_use))
-    return f"## Server\n\n{note}\n\n" + _table(("", "", "cores in use"), rows)
+        rows.append((title, cell(server[key], content["spread"].get(f"server.{key}")), in_use))
+    return f"## Server\n\n{note}\n\n" + table(("", "", "cores in use"), rows)
 
 
 def _client(client: Mapping[str, float]) -> str:
@@ -151,45 +131,6 @@ def _client(client: Mapping[str, float]) -> str:
         "store, send, deliver, decrypt, store, hand over. Texts of 1 KiB; latencies at "
         f"{client['paced_per_s']} texts a second."
     )
-    return f"## Client to client\n\n{note}\n\n" + _table(
-        ("", ""), [(title, _number(client[key])) for key, title in _CLIENT.items()]
+    return f"## Client to client\n\n{note}\n\n" + table(
+        ("", ""), [(title, number(client[key])) for key, title in _CLIENT.items()]
     )
-
-
-def _parsed(key: str) -> tuple[str, str, str]:
-    """`commit_1000_ms` is the operation `commit`, n = 1,000, in ms."""
-    found = re.fullmatch(r"(?P<what>.+?)(?:_(?P<members>\d+))?_(?P<unit>us|ms|mib|bytes)", key)
-    assert found is not None, key
-    members = found["members"]
-    unit = {"us": "µs", "mib": "MiB"}.get(found["unit"], found["unit"])
-    return found["what"], f"{int(members):,}" if members else "", unit
-
-
-def _names(area: Mapping[str, Mapping[str, float]]) -> list[str]:
-    return list(dict.fromkeys(name for found in area.values() for name in found))
-
-
-def _titles(names: Iterable[str]) -> list[str]:
-    return [_COLUMNS.get(name, name) for name in names]
-
-
-def _in_order(rows: Sequence[tuple[str, ...]], titles: Mapping[str, str]) -> list[tuple[str, ...]]:
-    order = list(titles.values())
-    return sorted(rows, key=lambda row: order.index(row[0]))  # stable: group sizes stay in their order
-
-
-def _cell(value: float | None, spread: Mapping[str, float] | None) -> str:
-    if value is None:
-        return ""
-    if spread is None or spread["lower"] == spread["upper"]:
-        return _number(value)
-    return f"{_number(value)} ({_number(spread['lower'])} to {_number(spread['upper'])})"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1_000 else f"{value:.3g}"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -7,11 +7,14 @@ import gc
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 T = TypeVar("T")
+
+TURN_S = 0.02
+"""How long one of several libraries is measured before the next has its turn: long enough to warm the caches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +72,38 @@ def timed(operation: Callable[[], T]) -> tuple[float, T]:
     return (time.perf_counter_ns() - started) / 1e9, result
 
 
-def repeated(operation: Callable[[], object], effort: Effort) -> list[float]:
-    """Seconds of each run of an operation that can be repeated; the first run is for warmth alone."""
-    operation()
-    samples: list[float] = []
+def by_turns(work: Mapping[str, Iterator[float]]) -> None:
+    """Let each iterator work for `TURN_S` and give way to the next, until all are exhausted: noise hits all alike.
+
+    What an iterator gives is how many seconds it has just used.
+    """
+    waiting = dict(work)
     with quiet():
-        while len(samples) < effort.samples_min or sum(samples) < effort.budget_s:
-            samples.append(timed(operation)[0])
+        while waiting:
+            for name in list(waiting):
+                spent = 0.0
+                while spent < TURN_S:
+                    took = next(waiting[name], None)
+                    if took is None:
+                        del waiting[name]
+                        break
+                    spent += took
+
+
+def interleaved(operations: Mapping[str, Callable[[], object]], effort: Effort) -> dict[str, list[float]]:
+    """Seconds of each run of several operations that can be repeated, by turns. Each has the whole budget."""
+    samples: dict[str, list[float]] = {name: [] for name in operations}
+    by_turns({name: _repeated(operation, effort, samples[name]) for name, operation in operations.items()})
     return samples
+
+
+def _repeated(operation: Callable[[], object], effort: Effort, samples: list[float]) -> Iterator[float]:
+    used = 0.0
+    while len(samples) < effort.samples_min or used < effort.budget_s:
+        seconds, _ = timed(operation)
+        samples.append(seconds)
+        used += seconds
+        yield seconds
 
 
 def streak(operation: Callable[[], T], count: int) -> tuple[list[float], list[T]]:
