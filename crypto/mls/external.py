@@ -86,6 +86,7 @@ def create_external_commit(
     proposals += [] if removed is None else [Remove(removed)]
     proposals += [PreSharedKey(psk_id) for psk_id in psk_ids]
 
+    _check_proposals(suite, verified.tree, proposals)
     tree, others, own_leaf = _make_room(verified.tree, verified.roster, proposals)
     new_path = treekem.generate_path(suite, tree, own_leaf, contents, signer, context.group_id)
     _check_new_leaf(suite, config, verified.tree, proposals, new_path.leaf)
@@ -138,8 +139,7 @@ def process_external_commit(
     path = rules.x4_path_present(content.content)
     proposals = rules.x5_by_value(content.content)
     rules.check_list(proposals)
-    checked = [_check_proposal(state, proposal, content.sender) for proposal in proposals]
-    list_rules.q7_psk_ids_unique(checked)
+    checked = _check_proposals(suite, state.tree, proposals)
     init_secret = rules.x8_init_secret(suite, state.secrets.external_secret, proposals)
 
     room, others, joiner = _make_room(state.tree, state.roster, proposals)
@@ -160,14 +160,17 @@ def process_external_commit(
     return ProcessedCommit(changes, added, {}, next_state)
 
 
-def _check_proposal(state: GroupState, proposal: AnyProposal, sender: NewMemberCommitSender) -> CheckedProposal:
-    """Judge a proposal of an external commit by itself (§12.1.3, §12.1.4)."""
-    if isinstance(proposal, Remove):
-        list_rules.p3_removes_member(state.tree, proposal)
-    elif isinstance(proposal, PreSharedKey):
-        list_rules.p4_psk_nonce(state.suite, proposal.psk)
-        list_rules.p5_psk_usage(proposal.psk)
-    return CheckedProposal(proposal, sender, None)
+def _check_proposals(suite: CipherSuite, tree: RatchetTree, proposals: Sequence[AnyProposal]) -> list[CheckedProposal]:
+    """Judge the proposals of an external commit, each by itself and its PSKs together (§12.1.3, §12.1.4, §12.2)."""
+    for proposal in proposals:
+        if isinstance(proposal, Remove):
+            list_rules.p3_removes_member(tree, proposal)
+        elif isinstance(proposal, PreSharedKey):
+            list_rules.p4_psk_nonce(suite, proposal.psk)
+            list_rules.p5_psk_usage(proposal.psk)
+    checked = [CheckedProposal(proposal, NewMemberCommitSender(), None) for proposal in proposals]
+    list_rules.q7_psk_ids_unique(checked)
+    return checked
 
 
 def _removed(proposals: Sequence[AnyProposal]) -> list[LeafIndex]:

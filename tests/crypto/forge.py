@@ -18,15 +18,16 @@ import pytest
 from crypto.errors import AuthenticationError, RuleViolation
 from crypto.kem import HPKEKeyPair
 from crypto.mls import commit as commit_module
-from crypto.mls import messages, treekem
+from crypto.mls import messages, proposing, treekem
 from crypto.mls.extensions import Extension, ExtensionType, RequiredCapabilities
 from crypto.mls.framing import AnyContent, ProposalContent, WireFormat, encode_message
 from crypto.mls.group import Group, KeyPackageBundle, PendingCommit, ReceivedProposal, StagedCommit
 from crypto.mls.joining import create_welcome
 from crypto.mls.key_package import sign_key_package
-from crypto.mls.proposals import Add, AnyProposal, CheckedProposal
+from crypto.mls.proposals import Add, AnyProposal, CheckedProposal, PreSharedKey
+from crypto.mls.psk import PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage
 from crypto.mls.snapshot import rows
-from crypto.mls.state import GroupState
+from crypto.mls.state import GroupState, no_psks, own_psks_first
 from crypto.mls.tree_nodes import LeafIndex, LeafNode, UpdateSource, sign_leaf_node
 from crypto.suites import SignatureKeyPair
 from crypto.wire import encode
@@ -82,7 +83,7 @@ def forged_proposal(group: Group, proposal: AnyProposal) -> bytes:
 def forged_commit(
     group: Group, proposals: list[CheckedProposal], *, with_path: bool = True, change: Change = lambda created: created
 ) -> PendingCommit:
-    """A commit of exactly these proposals. Rules that it breaks must be off."""
+    """A commit of exactly these proposals. Rules that it breaks must be off. Of PSKs it knows the present epoch's."""
     state = group.state
     created = change(
         commit_module.create_commit(
@@ -91,7 +92,7 @@ def forged_commit(
             with_path=with_path,
             wire_format=WireFormat.PRIVATE_MESSAGE,
             authenticated_data=b"",
-            find_psk=lambda _: None,
+            find_psk=own_psks_first(state, no_psks),
         )
     )
     used, message = messages.protect(state, created.authenticated)
@@ -114,10 +115,11 @@ def changed_leaf(
 def changed_key_package(
     someone: Person, bundle: KeyPackageBundle, *, leaf: Change = lambda same: same, package: Change = lambda same: same
 ) -> KeyPackageBundle:
-    """A key package with a change to its leaf or to itself, both signed again."""
+    """A key package with a change to its leaf or to itself, both signed again. It carries what its new leaf lists."""
     key_package = bundle.key_package
     new_leaf = changed_leaf(someone, key_package.leaf_node, leaf)
-    unsigned = package(replace(key_package, leaf_node=new_leaf))
+    listed = [each for each in key_package.extensions if each.extension_type in new_leaf.capabilities.extensions]
+    unsigned = package(replace(key_package, leaf_node=new_leaf, extensions=tuple(listed)))
     return replace(bundle, key_package=sign_key_package(someone.suite, someone.signer, unsigned))
 
 
@@ -199,6 +201,51 @@ def assert_commit_refused(rule: str, world: World, function: object, proposals: 
         staged = receiver.receive(pending.message, NOW)
     assert isinstance(staged, StagedCommit)
     assert staged.merge().epoch_authenticator == pending.next_group.epoch_authenticator
+
+
+def told(world: World, proposer: str, sent: tuple[Group, bytes]) -> CheckedProposal:
+    """Who commits and who judges keep what `proposer` has sent. Returns it as a commit names it: by reference."""
+    world.people[proposer].group = sent[0]
+    for name in {"person 0", world.receiver} - {proposer}:
+        received = world[name].receive(sent[1], NOW)
+        assert isinstance(received, ReceivedProposal)
+        world.people[name].group = received.group
+    return world["person 0"].pending_proposals[-1]
+
+
+def by_reference(world: World, proposer: str, proposal: AnyProposal) -> CheckedProposal:
+    """A proposal that `proposer` has sent before. Rules that it breaks by itself must be off."""
+    state, message = proposing.propose(world[proposer].state, proposal, NOW)
+    return told(world, proposer, (Group(state), message))
+
+
+def follow(world: World, committer: str, pending: PendingCommit) -> None:
+    """A commit wins; who commits and who judges next enter its epoch, as does its committer."""
+    for name in {"person 0", world.receiver} - {committer}:
+        staged = world[name].receive(pending.message, NOW)
+        assert isinstance(staged, StagedCommit)
+        world.people[name].group = staged.merge()
+    world.people[committer].group = pending.next_group
+
+
+@contextmanager
+def naming(*more: CheckedProposal) -> Iterator[None]:
+    """Commits made meanwhile name these proposals too, and do nothing of what they say."""
+    original = commit_module.apply_proposals
+
+    def apply_proposals(*arguments: Any) -> Any:
+        changes = original(*arguments)
+        return replace(changes, proposals=(*changes.proposals, *more))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(commit_module, "apply_proposals", apply_proposals)
+        yield
+
+
+def present_psk(group: Group, usage: ResumptionPSKUsage = ResumptionPSKUsage.APPLICATION) -> PreSharedKey:
+    """A proposal of the one PSK that every member knows without asking: the present epoch's."""
+    psk = ResumptionPSK(usage, group.group_id, group.epoch)
+    return PreSharedKey(PreSharedKeyID(psk, bytes(group.suite.hash_size)))
 
 
 def assert_enters(receiver: Group, message: bytes, next_group: Group) -> None:

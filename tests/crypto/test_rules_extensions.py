@@ -25,6 +25,7 @@ from tests.crypto.forge import (
     assert_enters,
     assert_refused,
     capabilities,
+    capable,
     forged_commit,
     forged_proposal,
     off,
@@ -57,7 +58,11 @@ def test_l18_two_extensions_of_a_type_in_a_key_package(world: World) -> None:
 
 def assert_no_key_package(world: World, rule: str, check: Callable[..., object], extensions: Extensions) -> None:
     """A key package with such extensions is refused where it is fetched, proposed and committed."""
-    add = offered_with(world.person("newcomer"), package=lambda package: replace(package, extensions=extensions))
+    add = offered_with(
+        world.person("newcomer"),
+        leaf=capable(*{each.extension_type for each in extensions}),  # or rule L6 would refuse it first
+        package=lambda package: replace(package, extensions=extensions),
+    )
     with off(check):
         pending = forged_commit(world["person 0"], values(world, add))
     proposed = forged_proposal(world["person 0"], add)

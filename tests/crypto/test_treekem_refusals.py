@@ -1,4 +1,7 @@
-"""Update paths that must be refused (rules U2 to U6, U9, F4, L8, W8, W9, C9), each wrong in exactly one thing."""
+"""Update paths that must be refused (rules U2 to U6, U9, F4, L8, W8, W9, C9), each wrong in exactly one thing.
+
+Here a path meets a bare tree, as every one of its members sees it; `test_rules_paths` sends some of them in commits.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,7 @@ from crypto.mls.treekem import (
 )
 from crypto.secret import Secret
 from crypto.suites import CipherSuite, suite
+from tests.crypto.matrix import without_group
 from tests.crypto.tree_samples import (
     CLASSICAL_AND_HYBRID,
     GROUP_ID,
@@ -62,6 +66,7 @@ def test_the_crafted_path_is_right_when_nothing_is_changed(suite: CipherSuite, s
         assert tree_math.root(world.tree.leaf_count) in received(world, path, 0, leaf)
 
 
+@without_group("on bare trees of every size, in both suites")
 @CLASSICAL_AND_HYBRID
 @GROUP_SIZES
 def test_u2_one_node_too_few_or_too_many(suite: CipherSuite, size: int) -> None:
@@ -79,6 +84,7 @@ def test_u2_one_node_too_few_or_too_many(suite: CipherSuite, size: int) -> None:
             )  # fmt: skip
 
 
+@without_group("on bare trees of every size, in both suites")
 @CLASSICAL_AND_HYBRID
 @GROUP_SIZES
 def test_u3_one_ciphertext_too_few_or_too_many(suite: CipherSuite, size: int) -> None:
@@ -94,6 +100,7 @@ def test_u3_one_ciphertext_too_few_or_too_many(suite: CipherSuite, size: int) ->
                     received(world, replace(path, nodes=tuple(nodes)), 0, leaf)
 
 
+@without_group("on a bare tree, in both suites")
 @CLASSICAL_AND_HYBRID
 def test_u3_a_ciphertext_for_a_new_member(suite: CipherSuite) -> None:
     world = grown(suite, 3)
@@ -107,6 +114,7 @@ def test_u3_a_ciphertext_for_a_new_member(suite: CipherSuite) -> None:
             decrypt_path(suite, tree, after, sender, own, world.keys[own], path, CONTEXT, excluded)
 
 
+@without_group("on bare trees of every size, in both suites")
 @CLASSICAL_AND_HYBRID
 @GROUP_SIZES
 def test_u4_another_context(suite: CipherSuite, size: int) -> None:
@@ -117,6 +125,7 @@ def test_u4_another_context(suite: CipherSuite, size: int) -> None:
             received(world, path, 0, leaf, b"another context")
 
 
+@without_group("on a bare tree, in both suites")
 @CLASSICAL_AND_HYBRID
 def test_u4_a_secret_sealed_for_another_node(suite: CipherSuite) -> None:
     world = grown(suite, 5)
@@ -132,6 +141,7 @@ def test_u4_a_secret_sealed_for_another_node(suite: CipherSuite) -> None:
     received(world, wrong, 0, 1)  # this ciphertext is none of its business
 
 
+@without_group("on a bare tree, in both suites")
 @CLASSICAL_AND_HYBRID
 def test_u4_a_truncated_ciphertext(suite: CipherSuite) -> None:
     world = grown(suite, 2)
@@ -143,6 +153,7 @@ def test_u4_a_truncated_ciphertext(suite: CipherSuite) -> None:
             received(world, replace(path, nodes=(node,)), 0, 1)
 
 
+@without_group("on bare trees of every size, in both suites")
 @CLASSICAL_AND_HYBRID
 @pytest.mark.parametrize("size", [5, 9, 33])
 def test_u5_a_fragmenting_path_is_refused_by_whoever_can_tell(suite: CipherSuite, size: int) -> None:
@@ -162,6 +173,7 @@ def test_u5_a_fragmenting_path_is_refused_by_whoever_can_tell(suite: CipherSuite
                 received(world, path, 0, leaf)
 
 
+@without_group("on bare trees of every size, in both suites")
 @CLASSICAL_AND_HYBRID
 @GROUP_SIZES
 def test_u5_a_public_key_that_is_not_the_secrets(suite: CipherSuite, size: int) -> None:
@@ -188,6 +200,7 @@ def test_a_path_secret_of_another_size(suite: CipherSuite, length: int) -> None:
         received(world, path, 0, 1)
 
 
+@without_group("on bare trees of every size, in both suites")
 @CLASSICAL_AND_HYBRID
 @GROUP_SIZES
 def test_u6_a_stale_parent_hash(suite: CipherSuite, size: int) -> None:
@@ -199,6 +212,7 @@ def test_u6_a_stale_parent_hash(suite: CipherSuite, size: int) -> None:
         merge_path(suite, world.tree, LeafIndex(0), path)
 
 
+@without_group("on a bare tree, in both suites")
 @CLASSICAL_AND_HYBRID
 def test_l8_a_leaf_from_elsewhere(suite: CipherSuite) -> None:
     world = grown(suite, 5)
@@ -208,6 +222,7 @@ def test_l8_a_leaf_from_elsewhere(suite: CipherSuite) -> None:
         merge_path(suite, world.tree, LeafIndex(0), wrong)
 
 
+@without_group("on bare trees of every size, in both suites")
 @CLASSICAL_AND_HYBRID
 @GROUP_SIZES
 def test_u9_a_key_that_is_in_use(suite: CipherSuite, size: int) -> None:
@@ -225,6 +240,7 @@ def test_u9_a_key_that_is_in_use(suite: CipherSuite, size: int) -> None:
             merge_path(suite, world.tree, LeafIndex(0), reused)
 
 
+@without_group("on bare trees of every size, in both suites")
 @CLASSICAL_AND_HYBRID
 @GROUP_SIZES
 def test_u9_a_key_twice_in_the_path(suite: CipherSuite, size: int) -> None:
@@ -240,6 +256,7 @@ def test_u9_a_key_twice_in_the_path(suite: CipherSuite, size: int) -> None:
             merge_path(suite, world.tree, LeafIndex(0), twice)
 
 
+@without_group("on a bare tree: no key of it is used")
 @pytest.mark.parametrize("sender", [1, 8, 2**32 - 1])
 def test_f4_a_sender_that_is_no_member(sender: int) -> None:
     world = grown(SUITE, 5)
@@ -264,6 +281,7 @@ def test_a_path_that_is_not_for_us() -> None:
 # Joiners
 
 
+@without_group("on a bare tree, in both suites")
 @CLASSICAL_AND_HYBRID
 def test_w9_keys_that_do_not_follow_from_the_path_secret(suite: CipherSuite) -> None:
     world = grown(suite, 5)
@@ -280,6 +298,7 @@ def test_w9_keys_that_do_not_follow_from_the_path_secret(suite: CipherSuite) -> 
         private_keys_from_path_secret(suite, made.tree, LeafIndex(1), LeafIndex(0), Secret(b"short"))
 
 
+@without_group("on a bare tree, in both suites")
 @CLASSICAL_AND_HYBRID
 def test_w9_a_signer_without_a_path_to_us(suite: CipherSuite) -> None:
     world = grown(suite, 5)
@@ -294,12 +313,14 @@ def test_w9_a_signer_without_a_path_to_us(suite: CipherSuite) -> None:
         private_keys_from_path_secret(suite, lonely, LeafIndex(1), LeafIndex(0), secret)
 
 
+@without_group("on a bare tree: no key of it is used")
 def test_w8_the_signer_is_the_joiner() -> None:
     world = grown(SUITE, 3)
     with refused("W8", world.tree):
         private_keys_from_path_secret(SUITE, world.tree, LeafIndex(0), LeafIndex(0), SUITE.generate_secret())
 
 
+@without_group("on a bare tree: no key of it is used")
 def test_c9_a_signer_outside_the_tree() -> None:
     world = grown(SUITE, 3)
     with refused("C9", world.tree):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from crypto.errors import DecodeError, UsageError
 from crypto.mls.framing import decode_message, encode_message
 from crypto.mls.group import join
 from crypto.mls.key_package import KeyPackage, key_package_reference
@@ -89,3 +92,19 @@ def test_one_welcome_serves_all_who_were_added() -> None:
     assert isinstance(body, Welcome)
     assert len(body.secrets) == 3
     world.win("person 0", pending)
+
+
+def test_a_welcome_for_another_signature_key() -> None:
+    world = world_of(suite(1), 4)
+    welcome = world.pending("person 0", adds=["newcomer"]).welcome
+    newcomer = world.people["newcomer"]
+    newcomer.signer = suite(1).signature.generate()
+    with pytest.raises(UsageError):
+        newcomer.accept(welcome)
+
+
+def test_what_is_no_welcome() -> None:
+    world = world_of(suite(1), 2)
+    _, message = world["person 0"].protect(b"hello")
+    with pytest.raises(DecodeError):
+        join(message, {}, world.people["person 0"].signer, now=NOW)

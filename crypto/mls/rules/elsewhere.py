@@ -7,6 +7,7 @@ checks, with the reason.
 
 from __future__ import annotations
 
+from crypto.mls.rules.elsewhere_groups import COMMITS, EXTERNAL_COMMITS, PROPOSALS, WELCOMES
 from crypto.mls.rules.elsewhere_messages import CODEC, FRAMING, KEY_SCHEDULE, LIFE, MESSAGE_KEYS
 from crypto.mls.rules.elsewhere_trees import KEY_PACKAGES, LEAVES, TREES
 from crypto.mls.rules.how import Elsewhere, How
@@ -19,16 +20,12 @@ ELSEWHERE = (
     *LEAVES,
     *KEY_PACKAGES,
     *TREES,
+    *PROPOSALS,
+    *COMMITS,
+    *EXTERNAL_COMMITS,
+    *WELCOMES,
     *KEY_SCHEDULE,
     *MESSAGE_KEYS,
     *LIFE,
-    # U: a commit's path, and the way into the next epoch
-    Elsewhere(
-        "U2",
-        "One node of the path for each node of the filtered direct path.",
-        "§7.6",
-        How.STEP,
-        ("crypto.mls.treekem.place_path", "crypto.mls.treekem.decrypt_path"),
-    ),
 )
 """In the order of the sections; `docs/mls-rules.md` sorts."""

@@ -1,6 +1,6 @@
 """Rules for single proposals and for the list of a member's commit (RFC 9420 §12.1, §12.2).
 
-P1 is section K with section L, P11 (may the sender do this?) is the application's. P6 holds because there is one
+P1 is section K with section L, P11 (may the sender do this?) waits for roles. P6 holds because there is one
 version and no other decodes, P9 because a proposal type that we do not know does not decode either.
 """
 

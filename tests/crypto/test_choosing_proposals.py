@@ -1,0 +1,80 @@
+"""What a committer chooses of an epoch's proposals, and what a flood of them costs (rule C10)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from crypto.mls import proposal_list, proposing
+from crypto.mls.group import StagedCommit
+from crypto.mls.proposals import Add, Remove
+from crypto.mls.rules import message as message_rules
+from crypto.mls.state import no_psks
+from crypto.mls.tree_nodes import LeafIndex
+from crypto.suites import suite
+from tests.crypto.forge import assert_refused, by_reference, changed_key_package, forged_proposal, off, told
+from tests.crypto.matrix import every_group, groups_of
+from tests.crypto.world import NOW, World, world_of
+
+
+@pytest.fixture
+def attempts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows with each list that the committer judges."""
+    made: list[int] = []
+    judge = proposal_list._judge
+    monkeypatch.setattr(proposal_list, "_judge", lambda *arguments: (made.append(1), judge(*arguments))[1])
+    return made
+
+
+@every_group
+def test_c10_a_flood_of_proposals_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crypto.mls.rules.message.PROPOSALS_MAX", 3)
+    for _ in range(3):
+        told(world, "person 0", world["person 0"].propose_update(now=NOW))
+    message = forged_proposal(world["person 0"], Remove(world.leaf(world.bystander)))
+    receiver = world[world.receiver]
+    assert_refused("C10", lambda: receiver.receive(message, NOW), receiver)
+    with off(message_rules.c10_proposals_bounded):
+        receiver.receive(message, NOW)
+    assert_refused("C10", lambda: receiver.propose_update(now=NOW), receiver)
+
+
+@groups_of(5, 9, 33, why="two members want a third to go")
+def test_q4_of_two_removes_of_one_leaf_we_commit_the_first(world: World, attempts: list[int]) -> None:
+    """Seen before anything is judged, so that a crowd that wants somebody out costs one attempt, too."""
+    first = by_reference(world, world.receiver, Remove(1))
+    by_reference(world, "person 0", Remove(1))
+    pending = world["person 0"].commit(now=NOW)
+    staged = world[world.receiver].receive(pending.message, NOW)
+    assert isinstance(staged, StagedCommit)
+    assert [checked.reference for checked in staged.proposals] == [first.reference]
+    assert len(attempts) == 1
+
+
+def test_choosing_costs_few_attempts(attempts: list[int]) -> None:
+    """One clash among many proposals is found by halving, not by trying each alone."""
+    world = world_of(suite(1), 2)
+    offers = [world.person(f"newcomer {number}").offer() for number in range(31)]
+    for offer in (*offers, offers[17]):
+        world.deliver_proposal("person 1", world["person 1"].propose_add(offer, now=NOW))
+    world.win("person 0", world["person 0"].commit(now=NOW))
+    assert len(world["person 0"].members) == 33
+    assert len(attempts) <= 2 + 2 * 6
+
+
+def test_a_flood_of_adds_that_share_a_key_costs_few_attempts(attempts: list[int]) -> None:
+    """Rule C10: each clashes with the first one only, which trying them in halves would find one by one."""
+    world = world_of(suite(1), 2)
+    state = world["person 0"].state
+    shared = world.person("shared").offer().key_package
+    for number in range(60):
+        someone = world.person(f"person {number} of the flood")
+        someone.offer()
+        assert someone.bundle is not None
+        same_key = lambda leaf: replace(leaf, encryption_key=shared.leaf_node.encryption_key)  # noqa: E731  # a breach
+        package = changed_key_package(someone, someone.bundle, leaf=same_key).key_package
+        checked = proposal_list.check_proposal(state, Add(package), LeafIndex(1), bytes([number]) * 32, NOW)
+        state = proposing.with_proposal(state, checked)
+    assert len(proposal_list.choose_proposals(state, (), no_psks, NOW).added) == 1
+    assert len(attempts) <= 2
