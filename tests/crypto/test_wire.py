@@ -139,7 +139,7 @@ def values_of(annotation: Any) -> st.SearchStrategy[Any]:
             return st.sampled_from(list(base))
         case (_, wire.Fixed(size)):
             return st.binary(min_size=size, max_size=size)
-        case (base, wire.Max()):
+        case (base, wire.Max() | wire.Shared()):
             return values_of(base)
         case (base, wire.Select()):
             return st.one_of([values_of(cls) for cls in get_args(base)])
