@@ -63,8 +63,8 @@ class Life(Events):
             victim = draw.choice(others)
             blunders["Q4"] = lambda: group.commit((), [victim, victim], now=NOW)
             blunders["X2"] = lambda: external_join(verified, stranger.credential, stranger.signer, removes=victim)
-        rule = draw.choice(sorted(blunders))
-        self.refused(rule, blunders[rule], client)
+        for rule in some(draw, sorted(blunders), 5):
+            self.refused(rule, blunders[rule], client)
         self.done["blunder"] += 1
 
     # Groups that follow
@@ -145,15 +145,11 @@ class Life(Events):
         """A member proposes the end, or a service whom the group lists."""
         front = self.front
         if external_senders(front.extensions) and chance(draw, 50):
-            message = propose_as_external_sender(
-                self.suite, front.group_id, front.epoch, 0, self.services[0], reinit
-            )
+            message = propose_as_external_sender(self.suite, front.group_id, front.epoch, 0, self.services[0], reinit)
             return self.submit(Handshake(front.group_id, front.epoch, "", message, by_member=False))
         client = draw.choice(self.current)
         suite = next(each for each in SUITES if each.id == reinit.cipher_suite)
-        self.send_proposal(
-            client, client.view.propose_reinit(reinit.group_id, suite, reinit.extensions, now=NOW)
-        )
+        self.send_proposal(client, client.view.propose_reinit(reinit.group_id, suite, reinit.extensions, now=NOW))
         return True
 
     def assert_frozen(self, draw: Draw) -> None:
@@ -185,9 +181,9 @@ class Life(Events):
         pending = made(offers)
         self.strays.extend(self.log)
         self.log, self.invitations, self.redo, self.front = [], [], [], pending.next_group
-        for client in members:
+        for client in self.clients.values():
             client.leave()
-            client.position, client.last_epoch = 0, 0
+            client.position, client.last_epoch = 0, min(client.last_epoch, 0)
         for client in members:
             if client is maker:
                 self.keep(client, pending.next_group)

@@ -1,30 +1,23 @@
-"""What may happen in the random life of a group. Each event draws its own particulars, and says which errors it expects.
+"""What may happen in the random life of a group: each event draws its own particulars.
 
 The world in which they happen is `group_life`'s. An event that finds nothing to do returns without counting itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from crypto.mls.credentials import BasicCredential
-from crypto.mls.extensions import Extension, ExtensionType, ExternalSender, external_senders
+from crypto.mls.extensions import Extension, external_senders
 from crypto.mls.group import (
     Group,
     PendingCommit,
     PendingJoin,
-    branch,
     external_join,
-    join,
     propose_as_external_sender,
     propose_own_addition,
-    reinitialise,
     verify_group_info,
 )
 from crypto.mls.proposals import (
     Add,
     AnyProposal,
-    CheckedProposal,
     GroupContextExtensions,
     PreSharedKey,
     Remove,
@@ -32,15 +25,17 @@ from crypto.mls.proposals import (
 from crypto.mls.psk import ExternalPSK, PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage
 from crypto.mls.secret_tree import SKIP_MAX
 from crypto.mls.tree_nodes import LeafIndex
-from crypto.suites import CipherSuite
-from crypto.wire import encode_as
 from tests.crypto.forge import REQUIRED, UNLISTED
-from tests.crypto.group_clients import AnyPSK, Client, EpochRecord, Handshake, Post, names_in, spoiled, unknown_to
+from tests.crypto.group_clients import AnyPSK, Client, Handshake, Post, names_in, spoiled, unknown_to
 from tests.crypto.group_life import INBOX_MAX, MEMBERS_MAX, Draw, Wants, World
-from tests.crypto.world import LIFETIME, NOW
+from tests.crypto.world import NOW
 
 RESUMABLE = 6
 """How many epochs back a resumption PSK may come from: further than clients keep it by themselves."""
+
+
+KINDS = frozenset({"add", "remove", "update", "psk", "extensions", "unsupported"})
+"""What members propose; nobody supports the extension of the last one, so no commit covers it."""
 
 
 def chance(draw: Draw, percent: int) -> bool:
@@ -49,11 +44,9 @@ def chance(draw: Draw, percent: int) -> bool:
 
 def some(draw: Draw, items: list[str], at_most: int) -> tuple[str, ...]:
     """Up to so many different ones."""
-    left, found = list(items), []
-    for _ in range(draw.randrange(0, at_most + 1)):
-        if left:
-            found.append(left.pop(draw.randrange(0, len(left))))
-    return tuple(found)
+    left = list(items)
+    count = min(len(left), draw.randrange(0, at_most + 1))
+    return tuple(left.pop(draw.randrange(0, len(left))) for _ in range(count))
 
 
 class Events(World):
@@ -61,18 +54,30 @@ class Events(World):
 
     # Helpers of the events
 
+    def somebody(self, draw: Draw) -> Client:
+        """A member who mostly, but not always, has read the log to its end."""
+        client = draw.choice(self.present)
+        if chance(draw, 80):
+            self.catch_up(client)
+        return client if client.group is not None else self.somebody(draw)
+
+    def catch_up(self, client: Client) -> None:
+        while self.read(client):
+            pass
+
     def newcomers(self, draw: Draw, group: Group, count: int) -> tuple[str, ...]:
         """Clients to add, as far as there is room: new ones, and some who have been there before."""
         count = min(count, self.room)
         members = names_in(group)
-        before = [name for name, client in self.clients.items() if name not in members and client.last_epoch >= 0]
-        again = some(draw, before, min(count, 2)) if chance(draw, 40) else ()
+        out = [client for name, client in self.clients.items() if name not in members and client.last_epoch >= 0]
+        unaware = [client.name for client in out if client.group is not None]
+        again = some(draw, unaware or [client.name for client in out], min(count, 2)) if chance(draw, 50) else ()
         return (*again, *(self.new_client().name for _ in range(count - len(again))))
 
     def any_psk(self, draw: Draw) -> AnyPSK:
         """A paper key, or the resumption PSK of the present or of a former epoch."""
         if chance(draw, 40):
-            return ExternalPSK(b"paper %d" % draw.randrange(0, 50))
+            return ExternalPSK(b"paper %d" % draw.randrange(0, 12))
         epoch = self.front.epoch - draw.randrange(0, RESUMABLE)
         group_id = self.front.group_id
         epoch = epoch if (group_id, epoch) in self.records else self.front.epoch
@@ -80,7 +85,7 @@ class Events(World):
 
     def any_extensions(self, draw: Draw) -> tuple[Extension, ...]:
         """Different lists of external senders and of requirements, that all clients support."""
-        return self.listing(draw.choice([0, 1, 2, 2])) + (REQUIRED if chance(draw, 50) else ())
+        return self.listing(draw.choice([0, 1, 2, 2, 2])) + (REQUIRED if chance(draw, 50) else ())
 
     def make_commit(self, client: Client, wants: Wants) -> tuple[PendingCommit, Handshake]:
         """A commit that nobody has seen yet, and what it must do."""
@@ -146,32 +151,45 @@ class Events(World):
 
     def add_crowd(self, draw: Draw) -> None:
         """Many come at once."""
-        client = draw.choice(self.current or self.present)
+        client = self.somebody(draw)
         adds = self.newcomers(draw, client.view, draw.randrange(4, MEMBERS_MAX))
         if adds and self.send_commit(client, Wants(adds=adds, with_path=chance(draw, 50))):
             self.done["add_crowd"] += 1
 
     def thin_out(self, draw: Draw) -> None:
         """Many go at once: a half, or all at the right."""
-        client = draw.choice(self.current or self.present)
+        client = self.somebody(draw)
         others = [name for name in names_in(client.view) if name != client.name]
         goes = others[len(others) // 3 :] if chance(draw, 50) else others[::2]
         if len(others) > 8 and self.send_commit(client, Wants(removes=tuple(goes))):
             self.done["thin_out"] += 1
 
+    def out_and_in(self, draw: Draw) -> None:
+        """A member that is removed and added again learns of it in the wrong order."""
+        client, other = self.somebody(draw), draw.choice(self.present)
+        if other is client or other.name not in names_in(client.view):
+            return
+        if not self.send_commit(client, Wants(removes=(other.name,))):
+            return
+        self.catch_up(client)
+        if self.send_commit(client, Wants(adds=(other.name,))) and other.view.epoch < self.front.epoch:
+            self.accept(self.invitations[-1])
+            self.done["out_and_in"] += 1
+
     def commit(self, draw: Draw) -> None:
         """A member, perhaps one that is behind, commits the proposals of its epoch and wants of its own."""
-        client = draw.choice(self.current if self.current and chance(draw, 80) else self.present)
+        client = self.somebody(draw)
         self.send_commit(client, self.any_wants(draw, client))
         self.done["commit"] += 1
 
     def race(self, draw: Draw) -> None:
         """Several commit the same epoch, a client that joins by itself perhaps among them. The first one wins."""
-        racers = list(dict.fromkeys(draw.choice(self.present) for _ in range(4)))
+        racers = list(dict.fromkeys(self.somebody(draw) for _ in range(4)))
         racers = [client for client in racers if client in self.current]
         if len(racers) < 2:
             return
-        joined_first = chance(draw, 20) and self.submit_join(draw, self.new_client(), racers[0].view)
+        joined_first = self.room > 0 and chance(draw, 20)
+        joined_first = joined_first and self.submit_join(draw, self.new_client(), racers[0].view)
         made = [(client, wants, self.make_commit(client, wants)) for client, wants in self.race_wants(draw, racers)]
         for client, wants, (pending, handshake) in made:
             if self.submit(handshake):
@@ -195,8 +213,7 @@ class Events(World):
             return
         name, wants = self.redo.pop(draw.randrange(0, len(self.redo)))
         client = self.clients[name]
-        while self.read(client):
-            pass
+        self.catch_up(client)
         if client.group is None:
             return
         members = names_in(client.view)
@@ -210,11 +227,11 @@ class Events(World):
 
     def propose(self, draw: Draw) -> None:
         """A member of the newest epoch proposes something; several proposals may clash."""
-        if not self.current:
+        client = self.somebody(draw)
+        if client not in self.current:
             return
-        client = draw.choice(self.current)
         group = client.view
-        kind = draw.choice(["add", "remove", "update", "update", "psk", "extensions", "unsupported"])
+        kind = draw.choice(sorted(KINDS))
         if kind == "add":
             names = self.newcomers(draw, group, 1)
             for name in names:
@@ -240,7 +257,7 @@ class Events(World):
         impostor = chance(draw, 15)
         names = names_in(self.front)
         proposal: AnyProposal
-        kind = draw.choice(["add", "remove", "psk", "extensions"])
+        kind = draw.choice(["add", "remove", "psk", "psk", "extensions"])
         if kind == "add":
             adds = self.newcomers(draw, self.front, 1)
             if not adds:
@@ -267,9 +284,7 @@ class Events(World):
         if not names:
             return
         client, front = self.clients[names[0]], self.front
-        message = propose_own_addition(
-            client.offer_bundle(self.suite), client.signer, front.group_id, front.epoch
-        )
+        message = propose_own_addition(client.offer_bundle(self.suite), client.signer, front.group_id, front.epoch)
         self.submit(Handshake(front.group_id, front.epoch, "", message, by_member=False, comes=frozenset(names)))
         self.done["propose_oneself"] += 1
 
@@ -332,9 +347,10 @@ class Events(World):
         return True
 
     def accept_invitation(self, draw: Draw) -> None:
-        """One of those who were added joins, in whatever order."""
+        """One of those who were added joins, in whatever order; rather one who does not know yet that it was out."""
         if self.invitations:
-            self.accept(draw.choice(self.invitations))
+            unaware = [invited for invited in self.invitations if self.clients[invited.name].group is not None]
+            self.accept(draw.choice(unaware or self.invitations))
             self.done["accept_invitation"] += 1
 
     # Messages on their ways
@@ -360,14 +376,14 @@ class Events(World):
         messages = [*self.log[-25:], *self.strays]
         if not messages:
             return
-        client, handshake = draw.choice(self.present), draw.choice(messages)
+        client = draw.choice(self.present)
+        near = [message for message in messages if message.epoch == client.view.epoch]
+        handshake = draw.choice(near if near and chance(draw, 60) else messages)
         verdict = self.verdict(client, handshake)
         accepts_removal = client.name in handshake.goes and not handshake.by_member
         if not verdict and not accepts_removal:  # the tag that we spoil is not for those whom the commit removes
             wrong = spoiled(handshake.message)
-            self.refused(
-                "AuthenticationError", lambda: client.view.receive(wrong, NOW, client.find_psk), client
-            )
+            self.refused("AuthenticationError", lambda: client.view.receive(wrong, NOW, client.find_psk), client)
         if verdict:
             self.refused(verdict, lambda: client.view.receive(handshake.message, NOW, client.find_psk), client)
         elif handshake.next_group is None:
@@ -386,11 +402,14 @@ class Events(World):
         self.done["say"] += 1
 
     def babble(self, draw: Draw) -> None:
-        """More messages are lost than a receiver would skip."""
-        client = draw.choice(self.present)
-        if not client.view.pending_proposals:
-            self.speak(client, lost=draw.choice([SKIP_MAX - 1, SKIP_MAX + 1]), data=b"after a silence")
-            self.done["babble"] += 1
+        """So many messages are lost that a receiver skips all it may, or would have to skip one more."""
+        client, listener = draw.choice(self.present), draw.choice(self.present)
+        if client.view.pending_proposals:
+            return
+        self.speak(client, lost=draw.choice([SKIP_MAX, SKIP_MAX + 1]), data=b"after a silence")
+        if not listener.unread_commit:
+            self.open_post(listener, listener.inbox[-1])
+        self.done["babble"] += 1
 
     def speak(self, client: Client, *, lost: int, data: bytes) -> None:
         group = client.view
@@ -410,7 +429,7 @@ class Events(World):
         if not waiting:
             return
         client = draw.choice(waiting)
-        if client.unread_commit:
+        if client.unread_commit:  # its next state knows the message keys as they were when it made the commit
             return
         for _ in range(draw.randrange(1, 6)):
             if client.inbox:

@@ -47,8 +47,8 @@ from tests.crypto.group_clients import (
     Post,
     check_private_keys,
     names_in,
-    unknown_to,
     spoiled,
+    unknown_to,
 )
 from tests.crypto.world import LIFETIME, NOW
 
@@ -171,7 +171,7 @@ class World:
         return max(0, MEMBERS_MAX - len(names_in(self.front)) - coming)
 
     def keep(self, client: Client, after: Group) -> None:
-        """The client goes on from its stored rows. Entering an epoch, it knows what everybody knows there."""
+        """The client stores its new state. Entering an epoch, it knows what everybody knows there."""
         before = client.group
         if before is None or before.epoch != after.epoch:
             self.agree(after)
@@ -417,9 +417,10 @@ class World:
                 busy = True
                 self.accept(invitation)
 
-    def assert_nobody_strays(self) -> None:
-        """Whoever is in an epoch, new or old, still has its secrets and its tree."""
+    def end_step(self) -> None:
+        """All clients restart. Whoever is in an epoch, new or old, still has its secrets and its tree."""
         for client in self.present:
+            client.restart()
             state = client.view.state
             record = self.records[client.view.group_id, client.view.epoch]
             assert (state.secrets, state.tree.tree_hash) == (record.secrets, record.tree.tree_hash)
@@ -436,4 +437,3 @@ class World:
             now = EpochRecord.of(group)
             assert (now.secrets, now.exported, now.tree) == (record.secrets, record.exported, record.tree)
             check_private_keys(group)
-

@@ -1,15 +1,15 @@
-"""A random life of a group of up to 40 members: whatever happens, those of one epoch agree, or a named error says why not.
+"""A random life of a group of up to 40 members: those of one epoch agree, whatever happens, or a named error says why.
 
-Three modules are the world of it: `group_clients` (a client goes on from its stored rows after every step),
-`group_life` (the delivery service, and a judge who says every outcome in advance), `group_events` and `group_ends` (what
-may happen). Here Hypothesis plays it, and so does a seeded die, which must have met every event and every error.
-With SEALDESK_LONG=1 both play for many minutes.
+Its world: `group_clients` (after every step a client goes on from its stored rows), `group_life` (the delivery service,
+and a judge who says every outcome in advance), `group_events` and `group_ends` (what may happen). Hypothesis plays it,
+and so does a seeded die, which must have met every event and every error. With SEALDESK_LONG=1 both play for long.
 """
 
 from __future__ import annotations
 
 import os
 import random
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -19,34 +19,37 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from crypto.suites import X_WING, CipherSuite, suite
 from tests.crypto.group_ends import Life
+from tests.crypto.group_events import KINDS
 from tests.crypto.group_life import MEMBERS_MAX, SUITES, Draw
 
 IS_LONG = os.environ.get("SEALDESK_LONG") == "1"
+pytestmark = pytest.mark.timeout(3600 if IS_LONG else 300)
 
-WEIGHTS: dict[str, float] = {
-    "add_crowd": 1,
-    "thin_out": 0.5,
-    "commit": 8,
-    "race": 4,
-    "try_again": 4,
-    "propose": 14,
-    "service_proposes": 5,
-    "propose_oneself": 2,
-    "join_by_oneself": 2,
-    "come_back": 2,
-    "accept_invitation": 3,
-    "read_log": 16,
-    "settle": 1,
-    "hand_over": 14,
-    "say": 8,
-    "babble": 0.3,
-    "deliver": 14,
-    "forget": 0.3,
-    "blunder": 3,
-    "branch_off": 0.7,
-    "reinitialise": 0.3,
+EVENTS: dict[Callable[[Life, Draw], None], float] = {
+    Life.add_crowd: 1,
+    Life.thin_out: 0.5,
+    Life.out_and_in: 1,
+    Life.commit: 8,
+    Life.race: 4,
+    Life.try_again: 4,
+    Life.propose: 14,
+    Life.service_proposes: 5,
+    Life.propose_oneself: 2,
+    Life.join_by_oneself: 2,
+    Life.come_back: 2,
+    Life.accept_invitation: 3,
+    Life.read_log: 16,
+    Life.settle: 1,
+    Life.hand_over: 14,
+    Life.say: 8,
+    Life.babble: 1,
+    Life.deliver: 14,
+    Life.forget: 0.5,
+    Life.blunder: 3,
+    Life.branch_off: 0.7,
+    Life.reinitialise: 0.5,
 }
-"""How often the die lets each event happen."""
+"""What may happen, and how often the die lets it happen."""
 
 ERRORS = {
     "AuthenticationError", "FutureEpoch", "PastEpoch", "GenerationUsed", "GenerationTooFar",
@@ -89,36 +92,18 @@ class GroupMachine(RuleBasedStateMachine):
         self.life.add_crowd(draw)
         self.life.everybody_reads()
 
-    add_crowd = happens(Life.add_crowd)
-    thin_out = happens(Life.thin_out)
-    commit = happens(Life.commit)
-    race = happens(Life.race)
-    try_again = happens(Life.try_again)
-    propose = happens(Life.propose)
-    service_proposes = happens(Life.service_proposes)
-    propose_oneself = happens(Life.propose_oneself)
-    join_by_oneself = happens(Life.join_by_oneself)
-    come_back = happens(Life.come_back)
-    accept_invitation = happens(Life.accept_invitation)
-    read_log = happens(Life.read_log)
-    settle = happens(Life.settle)
-    hand_over = happens(Life.hand_over)
-    say = happens(Life.say)
-    babble = happens(Life.babble)
-    deliver = happens(Life.deliver)
-    forget = happens(Life.forget)
-    blunder = happens(Life.blunder)
-    branch_off = happens(Life.branch_off)
-    reinitialise = happens(Life.reinitialise)
-
     @invariant()
     def members_of_one_epoch_agree(self) -> None:
-        self.life.assert_nobody_strays()
+        self.life.end_step()
 
     def teardown(self) -> None:
         if self.is_whole:
             self.life.end()
             event(f"at most {-(-self.life.most_members // 8) * 8} members")
+
+
+for what in EVENTS:
+    setattr(GroupMachine, what.__name__, happens(what))
 
 
 class HybridGroupMachine(GroupMachine):
@@ -130,15 +115,46 @@ class HybridGroupMachine(GroupMachine):
 
 TestGroup = GroupMachine.TestCase
 TestGroup.settings = settings(
-    max_examples=600 if IS_LONG else 20,
-    stateful_step_count=100 if IS_LONG else 40,
+    max_examples=150 if IS_LONG else 12,
+    stateful_step_count=80 if IS_LONG else 40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 TestHybridGroup = HybridGroupMachine.TestCase
 TestHybridGroup.settings = settings(
-    max_examples=100 if IS_LONG else 5,
+    max_examples=30 if IS_LONG else 5,
     stateful_step_count=60 if IS_LONG else 30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+
+
+def live(seed: int, belongs: CipherSuite, next_suites: tuple[CipherSuite, ...], steps: int) -> Life:
+    """A life whose steps a seeded die has chosen."""
+    draw = random.Random(seed)
+    life = Life(belongs)
+    life.next_suites = next_suites
+    for what in draw.choices(list(EVENTS), list(EVENTS.values()), k=steps):
+        what(life, draw)
+        life.end_step()
+    life.end()
+    return life
+
+
+def test_lives_meet_everything() -> None:
+    """Big groups, every event and every named error do occur: a world where nothing happens would pass in silence."""
+    done, met, sizes = Counter[str](), Counter[str](), []
+    for seed in range(16 if IS_LONG else 6):
+        life = live(seed, suite(1), SUITES, 1000 if IS_LONG else 250)
+        done, met = done + life.done, met + life.met
+        sizes.append(life.most_members)
+    assert {name.split()[0] for name in done} == {what.__name__ for what in EVENTS}
+    assert {name.split()[1] for name in done if name.startswith("propose ")} == KINDS
+    assert set(met) == ERRORS
+    assert max(sizes) == MEMBERS_MAX
+    assert sum(size >= 33 for size in sizes) >= len(sizes) // 2
+
+
+def test_lives_with_the_hybrid_suite() -> None:
+    lives = [live(seed, X_WING, (X_WING,), 600 if IS_LONG else 120) for seed in range(6 if IS_LONG else 2)]
+    assert max(life.most_members for life in lives) >= 33
