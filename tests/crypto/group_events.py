@@ -165,16 +165,29 @@ class Events(World):
             self.done["thin_out"] += 1
 
     def out_and_in(self, draw: Draw) -> None:
-        """A member that is removed and added again learns of it in the wrong order."""
+        """A member speaks, is removed, and added again with somebody else, perhaps at its old leaf.
+
+        It learns of all that in the wrong order, and the others hear what it has said after it has gone.
+        """
         client, other = self.somebody(draw), draw.choice(self.present)
         if other is client or other.name not in names_in(client.view):
             return
+        if not other.view.pending_proposals:
+            self.speak(other, lost=0, data=b"before I go")
         if not self.send_commit(client, Wants(removes=(other.name,))):
             return
         self.catch_up(client)
-        if self.send_commit(client, Wants(adds=(other.name,))) and other.view.epoch < self.front.epoch:
-            self.accept(self.invitations[-1])
-            self.done["out_and_in"] += 1
+        adds = (*self.newcomers(draw, client.view, 1), other.name)[-max(1, min(2, self.room)) :]
+        if not self.send_commit(client, Wants(adds=tuple(dict.fromkeys(adds)))):
+            return
+        invitation = next(each for each in reversed(self.invitations) if each.name == other.name)
+        if other.view.epoch < self.front.epoch:
+            self.accept(invitation)
+        for listener in list(self.present):
+            self.catch_up(listener)
+            if listener.group is not None and listener.inbox:
+                self.open_post(listener, listener.inbox[-1])
+        self.done["out_and_in"] += 1
 
     def commit(self, draw: Draw) -> None:
         """A member, perhaps one that is behind, commits the proposals of its epoch and wants of its own."""
