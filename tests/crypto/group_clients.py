@@ -152,6 +152,8 @@ class Client:
     """Private handshake messages of this epoch whose keys are used up."""
     windows: dict[tuple[int, LeafIndex], Window] = field(default_factory=dict)
     inbox: list[Post] = field(default_factory=list)
+    opened: list[Post] = field(default_factory=list)
+    """The application messages that it has opened last."""
     spoken: dict[int, int] = field(default_factory=dict)
     """How many application messages it has sent in each epoch."""
     is_fresh: bool = False

@@ -1,6 +1,7 @@
 """What may happen in the random life of a group: each event draws its own particulars.
 
-The world in which they happen is `group_life`'s. An event that finds nothing to do returns without counting itself.
+The world in which they happen is `group_life`'s, application messages are `group_mail`'s. An event that finds nothing
+to do returns without counting itself.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from crypto.mls.proposals import (
     Remove,
 )
 from crypto.mls.psk import ExternalPSK, PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage
-from crypto.mls.secret_tree import SKIP_MAX
 from crypto.mls.tree_nodes import LeafIndex
 from tests.crypto.forge import REQUIRED, UNLISTED
-from tests.crypto.group_clients import AnyPSK, Client, Handshake, Post, names_in, spoiled, unknown_to
-from tests.crypto.group_life import INBOX_MAX, MEMBERS_MAX, Draw, Wants, World
+from tests.crypto.group_clients import AnyPSK, Client, Handshake, names_in, spoiled, unknown_to
+from tests.crypto.group_life import MEMBERS_MAX, Draw, Wants, chance, some
+from tests.crypto.group_mail import Mail
 from tests.crypto.world import NOW
 
 RESUMABLE = 6
@@ -38,18 +39,7 @@ KINDS = frozenset({"add", "remove", "update", "psk", "extensions", "unsupported"
 """What members propose; nobody supports the extension of the last one, so no commit covers it."""
 
 
-def chance(draw: Draw, percent: int) -> bool:
-    return draw.randrange(0, 100) < percent
-
-
-def some(draw: Draw, items: list[str], at_most: int) -> tuple[str, ...]:
-    """Up to so many different ones."""
-    left = list(items)
-    count = min(len(left), draw.randrange(0, at_most + 1))
-    return tuple(left.pop(draw.randrange(0, len(left))) for _ in range(count))
-
-
-class Events(World):
+class Events(Mail):
     """One group, and everything that happens to it."""
 
     # Helpers of the events
@@ -194,6 +184,21 @@ class Events(World):
         client = self.somebody(draw)
         self.send_commit(client, self.any_wants(draw, client))
         self.done["commit"] += 1
+
+    def hear_meanwhile(self, draw: Draw) -> None:
+        """A committer hears a message of its epoch before it knows that its commit has won; then it comes again."""
+        client, speaker = self.somebody(draw), draw.choice(self.current or self.present)
+        if client is speaker or client not in self.current or speaker.view.pending_proposals:
+            return
+        if not self.send_commit(client, Wants(with_path=chance(draw, 50))):
+            return
+        self.speak(speaker, lost=draw.randrange(0, 2), data=b"meanwhile")
+        for _ in range(2):
+            if self.may_open(client):
+                self.open_post(client, client.inbox[-1])
+            self.catch_up(client)
+        self.open_post(client, client.inbox[-1])
+        self.done["hear_meanwhile"] += 1
 
     def race(self, draw: Draw) -> None:
         """Several commit the same epoch, a client that joins by itself perhaps among them. The first one wins."""
@@ -404,58 +409,3 @@ class Events(World):
         else:
             client.view.receive(handshake.message, NOW, client.find_psk)  # staged and dropped
         self.done["hand_over"] += 1
-
-    def say(self, draw: Draw) -> None:
-        """A member speaks, unless there are proposals to commit first; everybody in its epoch will hear it."""
-        client = draw.choice(self.present)
-        if client.view.pending_proposals:
-            self.refused("D1", lambda: client.view.protect(b"not now"), client)
-            return
-        self.speak(client, lost=0, data=b"message %d" % draw.randrange(0, 1000))
-        self.done["say"] += 1
-
-    def babble(self, draw: Draw) -> None:
-        """So many messages are lost that a receiver skips all it may, or would have to skip one more."""
-        client, listener = draw.choice(self.present), draw.choice(self.present)
-        if client.view.pending_proposals:
-            return
-        self.speak(client, lost=draw.choice([SKIP_MAX, SKIP_MAX + 1]), data=b"after a silence")
-        if not listener.unread_commit:
-            self.open_post(listener, listener.inbox[-1])
-        self.done["babble"] += 1
-
-    def speak(self, client: Client, *, lost: int, data: bytes) -> None:
-        group = client.view
-        for _ in range(lost):
-            group, _ = group.protect(b"")
-        group, message = group.protect(data)
-        generation = client.spoken.get(group.epoch, 0) + lost
-        client.spoken[group.epoch] = generation + 1
-        self.keep(client, group)
-        post = Post(group.group_id, group.epoch, client.name, group.own_leaf, generation, data, message)
-        for name in {*names_in(group), *(other.name for other in self.present)}:
-            self.clients[name].inbox = [*self.clients[name].inbox, post][-INBOX_MAX:]
-
-    def deliver(self, draw: Draw) -> None:
-        """Some application messages reach a client, in any order; they may come again, and some get lost."""
-        waiting = [client for client in self.present if client.inbox]
-        if not waiting:
-            return
-        client = draw.choice(waiting)
-        if client.unread_commit:  # its next state knows the message keys as they were when it made the commit
-            return
-        for _ in range(draw.randrange(1, 6)):
-            if client.inbox:
-                post = draw.choice(client.inbox)
-                if not chance(draw, 30):
-                    client.inbox.remove(post)
-                if not chance(draw, 10):
-                    self.open_post(client, post)
-                    self.done["deliver"] += 1
-
-    def forget(self, draw: Draw) -> None:
-        """A client erases the keys of former epochs."""
-        client = draw.choice(self.present)
-        client.store(client.view.forget_former_epochs())
-        client.kept_since = client.view.epoch
-        self.done["forget"] += 1

@@ -57,6 +57,7 @@ SUITES = (suite(1), suite(3), X_WING)
 
 MEMBERS_MAX = 40
 INBOX_MAX = 40
+OPENED_MAX = 12
 STRAYS_MAX = 60
 
 T = TypeVar("T")
@@ -67,6 +68,17 @@ class Draw(Protocol):
 
     def randrange(self, start: int, stop: int) -> int: ...
     def choice(self, seq: Sequence[T]) -> T: ...
+
+
+def chance(draw: Draw, percent: int) -> bool:
+    return draw.randrange(0, 100) < percent
+
+
+def some(draw: Draw, items: list[str], at_most: int) -> tuple[str, ...]:
+    """Up to so many different ones."""
+    left = list(items)
+    count = min(len(left), draw.randrange(0, at_most + 1))
+    return tuple(left.pop(draw.randrange(0, len(left))) for _ in range(count))
 
 
 @dataclass(frozen=True)
@@ -403,6 +415,7 @@ class World:
         trees = [self.records[post.group_id, epoch].tree for epoch in range(post.epoch, client.view.epoch + 1)]
         assert received.sender_is_current == (len({member_at(tree, post.leaf) for tree in trees}) == 1)
         client.window(post).take(post.generation)
+        client.opened = [*client.opened, post][-OPENED_MAX:]
         self.keep(client, received.group)
 
     def everybody_reads(self) -> None:

@@ -1,8 +1,9 @@
 """A random life of a group of up to 40 members: those of one epoch agree, whatever happens, or a named error says why.
 
 Its world: `group_clients` (after every step a client goes on from its stored rows), `group_life` (the delivery service,
-and a judge who says every outcome in advance), `group_events` and `group_ends` (what may happen). Hypothesis plays it,
-and so does a seeded die, which must have met every event and every error. With SEALDESK_LONG=1 both play for long.
+and a judge who says every outcome in advance), `group_mail`, `group_events` and `group_ends` (what may happen).
+Hypothesis plays it, and so does a seeded die, which must have met every event and every error. With SEALDESK_LONG=1
+both play for long.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ EVENTS: dict[Callable[[Life, Draw], None], float] = {
     Life.thin_out: 0.5,
     Life.out_and_in: 1,
     Life.commit: 8,
+    Life.hear_meanwhile: 2,
     Life.race: 4,
     Life.try_again: 4,
     Life.propose: 14,
@@ -44,6 +46,7 @@ EVENTS: dict[Callable[[Life, Draw], None], float] = {
     Life.say: 8,
     Life.babble: 1,
     Life.deliver: 14,
+    Life.replay: 3,
     Life.forget: 0.5,
     Life.blunder: 3,
     Life.branch_off: 0.7,
