@@ -77,6 +77,7 @@ class Mail(World):
     def forget(self, draw: Draw) -> None:
         """A client erases the keys of former epochs."""
         client = draw.choice(self.present)
-        client.store(client.view.forget_former_epochs())
-        client.kept_since = client.view.epoch
-        self.done["forget"] += 1
+        if self.may_open(client):
+            client.store(client.view.forget_former_epochs())
+            client.kept_since = client.view.epoch
+            self.done["forget"] += 1

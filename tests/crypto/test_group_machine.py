@@ -118,14 +118,14 @@ class HybridGroupMachine(GroupMachine):
 
 TestGroup = GroupMachine.TestCase
 TestGroup.settings = settings(
-    max_examples=150 if IS_LONG else 12,
+    max_examples=150 if IS_LONG else 10,
     stateful_step_count=80 if IS_LONG else 40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 TestHybridGroup = HybridGroupMachine.TestCase
 TestHybridGroup.settings = settings(
-    max_examples=30 if IS_LONG else 5,
+    max_examples=30 if IS_LONG else 4,
     stateful_step_count=60 if IS_LONG else 30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
