@@ -106,11 +106,16 @@ def blank_direct_path(tree: Node, leaf: int) -> None:
         node.value = None
 
 
+def extend(tree: Node) -> Node:
+    """§7.7: a new blank root, the tree at its left, as many blank leaves at its right."""
+    width = len(leaves(tree))
+    return Node(None, -1, tree, blank_tree(width, width))
+
+
 def add(tree: Node, value: LeafNode) -> tuple[Node, int]:
     """§12.1.1 with §7.7: the leftmost blank leaf, extending the tree if there is none; unmerged above it."""
     if all(leaf.value is not None for leaf in leaves(tree)):
-        width = len(leaves(tree))
-        tree = Node(None, -1, tree, blank_tree(width, width))
+        tree = extend(tree)
     leaf = next(leaf for leaf in leaves(tree) if leaf.value is None)
     leaf.value = value
     for node, _, _ in ways_up(tree, leaf.index):
@@ -187,32 +192,70 @@ def set_path(suite: CipherSuite, tree: Node, leaf: int, public_keys: Sequence[by
     return above
 
 
-def is_parent_hash_valid(suite: CipherSuite, tree: Node) -> bool:
-    """§7.9.2, top down: each non-blank parent has exactly one descendant whose parent hash is valid for it."""
-    return all(len(list(links(suite, tree, node))) == 1 for node in parents(tree) if node.value is not None)
+def room(tree: Node) -> tuple[Node, int]:
+    """§12.4.2, §7.7: the place of who joins by itself: the leftmost blank leaf, in a wider tree if need be."""
+    if all(leaf.value is not None for leaf in leaves(tree)):
+        tree = extend(tree)
+    return tree, next(leaf.index for leaf in leaves(tree) if leaf.value is None)
 
 
-def links(suite: CipherSuite, tree: Node, parent: Node) -> Iterator[Node]:
-    """The descendants D of P that meet the three criteria of §7.9.2."""
+def held_parent_hash(node: Node) -> bytes | None:
+    """The `parent_hash` field of a node; leaves have one if their source is a commit (§7.2)."""
+    if isinstance(node.value, ParentNode):
+        return node.value.parent_hash
+    if node.value is not None and isinstance(node.value.source, CommitSource):
+        return node.value.source.parent_hash
+    return None
+
+
+def is_valid_with_respect_to(suite: CipherSuite, tree: Node, descendant: Node, parent: Node) -> bool:
+    """§7.9.2: whether a node D is parent-hash valid with respect to a parent P. Its three criteria, one by one."""
     assert isinstance(parent.value, ParentNode)
+    # D is a descendant of P; C is the child of P that is D or above it, S is the other.
+    if descendant is parent or not contains(parent, descendant):
+        return False
     left, right = parent.children
-    for child, sibling in ((left, right), (right, left)):
-        below = [leaf.index for leaf in leaves(child)]
-        unmerged = [leaves(tree)[leaf] for leaf in parent.value.unmerged_leaves if leaf in below]
-        for node in in_order(child):
-            held = None
-            if isinstance(node.value, ParentNode):
-                held = node.value.parent_hash
-            elif node.value is not None and isinstance(node.value.source, CommitSource):
-                held = node.value.source.parent_hash
-            covered = resolution(tree, child)
-            without = [found for found in covered if found is not node]
-            if (
-                held == parent_hash(suite, parent, sibling)
-                and any(found is node for found in covered)
-                and sorted(map(id, without)) == sorted(map(id, unmerged))
-            ):
-                yield node
+    child, sibling = (left, right) if contains(left, descendant) else (right, left)
+    # D is in the resolution of C, and P's unmerged leaves below C are the resolution of C without D.
+    covered = resolution(tree, child)
+    unmerged = [leaf for leaf in leaves(child) if leaf.index in parent.value.unmerged_leaves]
+    without = [node for node in covered if node is not descendant]
+    if len(without) == len(covered) or {id(node) for node in without} != {id(leaf) for leaf in unmerged}:
+        return False
+    # The parent_hash of D is the parent hash of P with the copath child S.
+    return held_parent_hash(descendant) == parent_hash(suite, parent, sibling)
+
+
+def is_parent_hash_valid(suite: CipherSuite, tree: Node) -> bool:
+    """§7.9.2, top down: of each parent that is not blank, exactly one descendant is valid with respect to it."""
+    return all(
+        sum(is_valid_with_respect_to(suite, tree, node, parent) for node in in_order(parent)) == 1
+        for parent in parents(tree)
+        if parent.value is not None
+    )
+
+
+def is_covered_by_chains(suite: CipherSuite, tree: Node) -> bool:
+    """§7.9.2, bottom up: each parent that is not blank is in exactly one of the chains that lead up from the leaves."""
+    above = [parent for parent in parents(tree) if parent.value is not None]
+    chained = Counter[int]()
+    for start in leaves(tree):
+        pending = [start]
+        while pending:
+            node = pending.pop()
+            upwards = [parent for parent in above if is_valid_with_respect_to(suite, tree, node, parent)]
+            chained.update(map(id, upwards))
+            pending += upwards
+    return all(chained[id(parent)] == 1 for parent in above)
+
+
+def common_ancestor(tree: Node, one: Node, other: Node) -> Node:
+    """§4.1.2: the lowest node that has both below it, or is one of them."""
+    if tree.left is not None:
+        for child in tree.children:
+            if contains(child, one) and contains(child, other):
+                return common_ancestor(child, one, other)
+    return tree
 
 
 def structure_fault(tree: Node) -> str | None:

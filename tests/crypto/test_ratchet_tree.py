@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto.errors import RuleViolation
-from crypto.mls import parent_hashes, tree_math
 from crypto.mls.proposals import Add, Proposal, Remove, Update
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.tree_hashes import AnyNode
 from crypto.mls.tree_nodes import (
-    CommitSource,
     LeafIndex,
-    LeafNode,
     NodeIndex,
     ParentNode,
     RatchetTreeNodes,
@@ -29,7 +27,6 @@ from crypto.wire import decode_as, encode_as
 from tests import vectors
 from tests.crypto import naive_tree
 from tests.crypto.tree_samples import (
-    client,
     grown,
     indices,
     parent_at,
@@ -37,11 +34,8 @@ from tests.crypto.tree_samples import (
     refused,
     with_node,
 )
+from tests.crypto.tree_twins import CLIENTS, KEYS, SUITE, Step, Twins, damaged, lives, spoiled
 from tests.vectors import Case
-
-SUITE = suite(1)
-CLIENTS = [client(SUITE, f"client {number}").leaf for number in range(400)]
-KEYS = [SUITE.generate_hpke_key_pair().public for _ in range(400)]
 
 
 def published_tree(case: Case, name: str) -> RatchetTree:
@@ -142,156 +136,109 @@ def test_the_example_of_an_original_tree_hash() -> None:
 # Against the oracle
 
 
-@st.composite
-def steps(draw: st.DrawFn) -> list[tuple[list[int], list[int], int, int | None]]:
-    """Commits: which members update, which are removed, how many join, who sends a path. Taken modulo the members."""
-    members = st.lists(st.integers(0, 40), max_size=4)
-    path = st.one_of(st.none(), st.integers(0, 40))
-    return draw(st.lists(st.tuples(members, members, st.integers(0, 6), path), min_size=1, max_size=12))
-
-
-def chosen(tree: RatchetTree, numbers: list[int], spared: int) -> list[LeafIndex]:
-    """Different members other than the first `spared`."""
-    members = [leaf for leaf, _ in tree.occupied()][spared:]
-    return list(dict.fromkeys(members[number % len(members)] for number in numbers)) if members else []
-
-
-class Twins:
-    """The tree and its oracle, changed alike; `check` compares all that can be seen."""
-
-    def __init__(self) -> None:
-        self.fresh_leaves = iter(CLIENTS)
-        self.fresh_keys = iter(KEYS)
-        first = next(self.fresh_leaves)
-        self.tree = RatchetTree.of_leaf(SUITE, first)
-        self.naive = naive_tree.of_nodes([first])
-
-    def commit(self, updates: list[int], removes: list[int], adds: int, path: int | None) -> None:
-        before = self.tree
-        removed = chosen(before, removes, 1)
-        updated = {leaf: next(self.fresh_leaves) for leaf in chosen(before, updates, 1) if leaf not in removed}
-        added = [next(self.fresh_leaves) for _ in range(adds)]
-        self.tree, places = before.apply(updated, removed, added)
-        for leaf, new in updated.items():
-            naive_tree.update(self.naive, leaf, new)
-        for leaf in removed:
-            naive_tree.remove(self.naive, leaf)
-        self.naive = naive_tree.truncate(self.naive)
-        expected_places = []
-        for new in added:
-            self.naive, place = naive_tree.add(self.naive, new)
-            expected_places.append(place)
-        assert list(places) == expected_places
-        if path is not None:
-            self.merge(path)
-
-    def merge(self, number: int) -> None:
-        sender = [leaf for leaf, _ in self.tree.occupied()][number % len(list(self.tree.occupied()))]
-        filtered = self.tree.filtered_direct_path(sender)
-        keys = {index: next(self.fresh_keys) for index in filtered}
-        parents, parent_hash = parent_hashes.path_parents(self.tree, sender, keys)
-        leaf = replace(next(self.fresh_leaves), source=CommitSource(parent_hash))
-        self.tree = self.tree.with_path(sender, leaf, parents)
-        assert naive_tree.set_path(SUITE, self.naive, sender, list(keys.values())) == parent_hash
-        naive_tree.leaves(self.naive)[sender].value = leaf
-
-    def check(self, before: RatchetTree) -> None:
-        tree, naive = self.tree, self.naive
-        order = naive_tree.in_order(naive)
-        place_of = {id(node): place for place, node in enumerate(order)}
-        assert tree.leaf_count == len(naive_tree.leaves(naive))
-        assert [tree.node(index) for index in indices(tree)] == naive_tree.values(naive)
-        assert [tree.subtree_hash(index) for index in indices(tree)] == [
-            naive_tree.tree_hash(SUITE, node) for node in order
-        ]
-        assert [list(tree.resolution(index)) for index in indices(tree)] == [
-            [place_of[id(found)] for found in naive_tree.resolution(naive, node)] for node in order
-        ]
-        for leaf in map(LeafIndex, range(tree.leaf_count)):
-            expected = naive_tree.filtered_direct_path(naive, leaf)
-            filtered = tree.filtered_direct_path(leaf)
-            assert list(filtered) == [place_of[id(node)] for node, _ in expected]
-            assert [tree_math.copath_child(index, tree_math.node_of(leaf)) for index in filtered] == [
-                place_of[id(off)] for _, off in expected
-            ]
-        nodes = tree.export()
-        assert nodes[-1] is not None
-        assert RatchetTree.of_nodes(SUITE, nodes) == tree
-        assert tree.encryption_keys() == Counter(node.encryption_key for node in nodes if node is not None)
-        width = max(len(indices(tree)), len(indices(before)))
-        assert list(tree.changed_since(before)) == [
-            index for index in map(NodeIndex, range(width)) if tree.node(index) != before.node(index)
-        ]
-        assert tree.changed_since(before) == before.changed_since(tree)
-        tree.verify_structure()
-        tree.verify_parent_hashes()
-        assert naive_tree.structure_fault(naive) is None
-        assert naive_tree.is_parent_hash_valid(SUITE, naive)
-
-
-@settings(max_examples=40)
-@given(steps())
-def test_random_commits_agree_with_the_oracle(commits: list[tuple[list[int], list[int], int, int | None]]) -> None:
+@settings(max_examples=20)
+@given(lives())
+def test_random_commits_agree_with_the_oracle(life: list[Step]) -> None:
     twins = Twins()
-    for updates, removes, adds, path in commits:
+    for step in life:
         before = twins.tree
-        twins.commit(updates, removes, adds, path)
+        twins.happens(step)
         twins.check(before)
 
 
-@st.composite
-def spoiled(draw: st.DrawFn) -> list[AnyNode | None]:
-    """A valid tree with one node changed at random."""
-    twins = Twins()
-    for updates, removes, adds, path in draw(steps()):
-        twins.commit(updates, removes, adds, path)
-    nodes = list(twins.tree.export())
-    place = draw(st.integers(0, len(nodes) - 1))
-    node = nodes[place]
-    other = draw(st.sampled_from([found for found in nodes if found is not None]))
-    unmerged = tuple(draw(st.lists(st.integers(0, 2 * twins.tree.leaf_count), max_size=4)))
-    match node:
-        case ParentNode():
-            nodes[place] = draw(
-                st.sampled_from(
-                    [
-                        None,
-                        replace(node, encryption_key=other.encryption_key),
-                        replace(node, encryption_key=KEYS[-1]),
-                        replace(node, parent_hash=draw(st.binary(max_size=32))),
-                        replace(node, unmerged_leaves=unmerged),
-                        replace(node, unmerged_leaves=node.unmerged_leaves[:-1]),
-                    ]
-                )
-            )
-        case LeafNode():
-            nodes[place] = draw(st.sampled_from([None, replace(node, source=CommitSource(b"")), CLIENTS[-1]]))
-        case None if place & 1:
-            nodes[place] = ParentNode(KEYS[-1], b"", unmerged)
-        case None:
-            nodes[place] = CLIENTS[-1]
-    assume(nodes[-1] is not None)
-    return nodes
+@pytest.mark.parametrize("seed", range(3))
+def test_large_trees_agree_with_the_oracle(seed: int) -> None:
+    """More than 64 leaves, deep removals, narrow again, and wide once more."""
+    draw = random.Random(seed)
+    twins, widths, unmerged = Twins(), set(), 0
+    for adds, holes, kept in ((67, 0, 99), (0, 40, 99), (9, 0, 99), (0, 0, 20), (30, 20, 99), (0, 0, 3), (62, 10, 99)):
+        others = range(sum(1 for _ in twins.tree.occupied()) - 1)
+        removes = [number for number in others if number >= kept or draw.randrange(100) < holes]
+        for step in (
+            Step([draw.randrange(80)], removes, adds, draw.randrange(80)),
+            *(Step([], [], draw.choice([0, 0, 1]), draw.choice([None, draw.randrange(80)])) for _ in range(4)),
+            Step([], [], 4, None, joins=draw.random() < 0.5),
+        ):
+            before = twins.tree
+            twins.happens(step)
+        twins.check(before)
+        widths.add(twins.tree.leaf_count)
+        unmerged += sum(len(parent.unmerged_leaves) for _, parent in twins.tree.parents())
+    assert min(widths) <= 16
+    assert max(widths) == 128
+    assert unmerged > 10
 
 
-@settings(max_examples=200)
-@given(spoiled())
-def test_random_faults_are_judged_as_by_the_oracle(nodes: list[AnyNode | None]) -> None:
+def judge(nodes: list[AnyNode | None]) -> str:
+    """The verdict on a tree from outside, in which the tree, the oracle and the RFC's other method agree."""
     tree, naive = RatchetTree.of_nodes(SUITE, nodes), naive_tree.of_nodes(nodes)
     fault = naive_tree.structure_fault(naive)
+    if fault is not None:
+        with pytest.raises(RuleViolation) as caught:
+            tree.verify_structure()
+        # several faults at once: either is right
+        assert caught.value.rule == fault or {caught.value.rule, fault} == {"T6", "T7"}
+        if fault in {"T6", "T7"}:  # lists that name nobody: whatever the verdict, nothing but a violation may come out
+            with suppress(RuleViolation):
+                tree.verify_parent_hashes()
+            return fault
+    is_valid = naive_tree.is_parent_hash_valid(SUITE, naive)
     if fault is None:
         tree.verify_structure()
-        if naive_tree.is_parent_hash_valid(SUITE, naive):
-            tree.verify_parent_hashes()
-        else:
-            with refused("T4", tree):
-                tree.verify_parent_hashes()
-        return
-    with pytest.raises(RuleViolation) as caught:
-        tree.verify_structure()
-    assert caught.value.rule == fault or {caught.value.rule, fault} == {"T6", "T7"}  # several at once: either is right
-    with suppress(RuleViolation):  # whatever the tree, nothing else may come out
+        assert naive_tree.is_covered_by_chains(SUITE, naive) == is_valid
+    if is_valid:
         tree.verify_parent_hashes()
+        return fault or "valid"
+    with refused("T4", tree):
+        tree.verify_parent_hashes()
+    return fault or "T4"
+
+
+@settings(max_examples=100)
+@given(spoiled())
+def test_random_faults_are_judged_as_by_the_oracle(nodes: list[AnyNode | None]) -> None:
+    judge(nodes)
+
+
+@settings(max_examples=80)
+@given(lives(), st.randoms(use_true_random=False))
+def test_damaged_trees_are_judged_as_by_the_oracle(life: list[Step], draw: random.Random) -> None:
+    twins = Twins()
+    for step in life:
+        twins.happens(step)
+    judge(damaged(twins.tree, draw))
+
+
+def has_all_parent_hashes(nodes: list[AnyNode | None]) -> bool:
+    """What a careless verifier looks at: something below each parent holds its parent hash."""
+    naive = naive_tree.of_nodes(nodes)
+    return all(
+        any(
+            naive_tree.held_parent_hash(node) == naive_tree.parent_hash(SUITE, parent, sibling)
+            for child, sibling in (parent.children, parent.children[::-1])
+            for node in naive_tree.in_order(child)
+        )
+        for parent in naive_tree.parents(naive)
+        if parent.value is not None
+    )
+
+
+def test_damage_is_judged_both_ways() -> None:
+    """Trees that break one criterion of §7.9.2 with all hashes right, and trees that are changed and still valid."""
+    draw, verdicts = random.Random(7), Counter[str]()
+    for number in range(60):
+        twins = Twins()
+        for _ in range(1 + number % 6):
+            removes = [draw.randrange(40) for _ in range(draw.randrange(4))]
+            path = draw.choice([None, draw.randrange(40)])
+            twins.happens(Step([draw.randrange(40)], removes, draw.randrange(9), path, draw.random() < 0.2))
+        nodes = damaged(twins.tree, draw)
+        verdict = judge(nodes)
+        verdicts[verdict] += 1
+        verdicts["T4 in spite of all hashes"] += verdict == "T4" and has_all_parent_hashes(nodes)
+    assert verdicts["valid"] >= 5
+    assert verdicts["T4"] >= 15
+    assert verdicts["T4 in spite of all hashes"] >= 5
 
 
 # Changes
