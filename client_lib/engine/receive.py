@@ -82,8 +82,9 @@ def _adopt_own_commit(draft: Draft, identity: Identity, chat: Chat, entry: Messa
     assert chat.pending is not None
     if entry.message != chat.pending.commit.message:
         raise TrustError("the server changed our own commit on its way back")
-    before, after = chat.group, chat.pending.next_group
+    before = chat.group
     assert before is not None
+    after = before.adopt(chat.pending.next_group)
     number, change = next((number, e) for number, e in chat.outbox.items() if isinstance(e, Change))
     _tell_members(draft, chat.chat_id, before, after, identity.account_id)
     draft.events.append(ChangeDone(chat.chat_id, change.message_id))

@@ -65,6 +65,16 @@ def _moved_on(former: FormerEpoch, replaced: Mapping[LeafIndex, Member | None]) 
     return replace(former, replaced=MappingProxyType({**replaced, **former.replaced}))
 
 
+def caught_up(after: Iterable[FormerEpoch], present: GroupState) -> tuple[FormerEpoch, ...]:
+    """The former epochs of a state that was made earlier, with the message keys that are left now (rule R1).
+
+    `present` is in the epoch before that state: what it has opened, or forgotten, since the state was made stays so.
+    """
+    left = {former.epoch: former.secret_tree for former in present.former}
+    left[present.context.epoch] = present.secret_tree
+    return tuple(replace(former, secret_tree=left[former.epoch]) for former in after if former.epoch in left)
+
+
 def sender_in(former: FormerEpoch, tree: RatchetTree, leaf_index: LeafIndex) -> tuple[Member | None, bool]:
     """Who sat at a leaf in a former epoch, and whether that is so today; `tree` is the present one."""
     if leaf_index in former.replaced:

@@ -5,7 +5,7 @@ A `Group` is a frozen value: one member's view of one epoch. Every operation ret
 leaves everything as it was. The rules for the caller:
 
 - Store the returned group, in one transaction with what it sends or shows, before that leaves or is shown.
-- A commit of ours is pending until the delivery service says that it won: then adopt `PendingCommit.next_group`. If
+- A commit of ours is pending until the delivery service says that it won: then `group.adopt(pending.next_group)`. If
   another commit won, drop it with its Welcome, process the other and say again what was wanted.
 - A commit of others is staged: look at who comes, goes and changes, and only then `merge`.
 - Who a member is, and what it may do, is for the caller to judge: this module checks the protocol.

@@ -15,6 +15,7 @@ from crypto.mls import key_schedule, messages, proposing
 from crypto.mls.commit import ProcessedCommit, create_commit, process_commit
 from crypto.mls.extensions import Extension, ExternalSender
 from crypto.mls.external import process_external_commit
+from crypto.mls.former_epochs import caught_up
 from crypto.mls.framing import (
     ApplicationContent,
     MemberSender,
@@ -119,6 +120,17 @@ class Group:
     def forget_former_epochs(self) -> Group:
         """The same group without the keys of former epochs: late messages are lost from now on (§15.3)."""
         return Group(replace(self.state, former=()))
+
+    def adopt(self, following: Group) -> Group:
+        """Enter the next epoch: `PendingCommit.next_group` of ours that won, or what `StagedCommit.merge` gave.
+
+        Messages that we have opened since that state was made stay opened (rule R1). Raises `UsageError` for a state
+        that does not follow this one.
+        """
+        before, after = self.state.context, following.state.context
+        if (after.group_id, after.epoch) != (before.group_id, before.epoch + 1):
+            raise UsageError("not the next epoch of this group")
+        return Group(replace(following.state, former=caught_up(following.state.former, self.state)))
 
     def protect(self, data: bytes, authenticated_data: bytes = b"") -> tuple[Group, bytes]:
         """Encrypt application data to the group (§6.3), padded to a bucket. `authenticated_data` stays readable.
@@ -253,7 +265,7 @@ class PendingCommit:
     group: Group
     """This epoch, with the commit's message key used up: store it, so that a second attempt uses another key."""
     next_group: Group
-    """The next epoch: adopt it when the commit is accepted."""
+    """The next epoch: `Group.adopt` it when the commit is accepted."""
     message: bytes
     welcome: bytes | None
     """For everybody whom the commit adds; deliver it only once the commit is accepted (§14)."""

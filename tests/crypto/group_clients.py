@@ -158,8 +158,6 @@ class Client:
     """How many application messages it has sent in each epoch."""
     is_fresh: bool = False
     """Whether the state is the one that was loaded last."""
-    unread_commit: bool = False
-    """Whether its own commit was accepted and it does not know yet."""
 
     def __repr__(self) -> str:
         return self.name
@@ -205,7 +203,7 @@ class Client:
 
     def leave(self) -> None:
         """Forget the group: removed, or its state is lost."""
-        self.group, self.stored, self.unread_commit = None, {}, False
+        self.group, self.stored = None, {}
         self.windows, self.spoken = {}, {}
 
     def store(self, after: Group) -> None:

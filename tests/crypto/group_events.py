@@ -194,8 +194,7 @@ class Events(Mail):
             return
         self.speak(speaker, lost=draw.randrange(0, 2), data=b"meanwhile")
         for _ in range(2):
-            if self.may_open(client):
-                self.open_post(client, client.inbox[-1])
+            self.open_post(client, client.inbox[-1])
             self.catch_up(client)
         self.open_post(client, client.inbox[-1])
         self.done["hear_meanwhile"] += 1

@@ -226,8 +226,6 @@ class World:
             self.front = handshake.next_group
             self.agree(self.front)
             self.most_members = max(self.most_members, len(after))
-            if handshake.by_member:
-                self.clients[handshake.sender].unread_commit = True
         return True
 
     def invite(self, pending: PendingCommit, handshake: Handshake) -> None:
@@ -360,8 +358,7 @@ class World:
         if handshake.sender != client.name:
             self.take_in(client, handshake)
         elif handshake.next_group is not None:
-            client.unread_commit = False
-            self.keep(client, handshake.next_group)
+            self.keep(client, client.view.adopt(handshake.next_group))
         return True
 
     def take_in(self, client: Client, handshake: Handshake) -> None:

@@ -25,8 +25,7 @@ class Mail(World):
         if client.view.pending_proposals:
             return
         self.speak(client, lost=draw.choice([SKIP_MAX, SKIP_MAX + 1]), data=b"after a silence")
-        if self.may_open(listener):
-            self.open_post(listener, listener.inbox[-1])
+        self.open_post(listener, listener.inbox[-1])
         self.done["babble"] += 1
 
     def speak(self, client: Client, *, lost: int, data: bytes) -> None:
@@ -43,7 +42,7 @@ class Mail(World):
 
     def deliver(self, draw: Draw) -> None:
         """Some application messages reach a client, in any order; they may come again, and some get lost."""
-        waiting = [client for client in self.present if client.inbox and self.may_open(client)]
+        waiting = [client for client in self.present if client.inbox]
         if not waiting:
             return
         client = draw.choice(waiting)
@@ -59,7 +58,7 @@ class Mail(World):
 
     def replay(self, draw: Draw) -> None:
         """Somebody sends again what a client has opened before, in this epoch or in another."""
-        readers = [client for client in self.present if client.opened and self.may_open(client)]
+        readers = [client for client in self.present if client.opened]
         if readers:
             client = draw.choice(readers)
             for post in client.opened:
@@ -67,17 +66,9 @@ class Mail(World):
                 self.open_post(client, post)
             self.done["replay"] += 1
 
-    def may_open(self, client: Client) -> bool:
-        """Not while a commit of its own is accepted and unread, if the client keeps former epochs.
-
-        The state to which the commit leads knows the message keys as they were when the commit was made.
-        """
-        return not (client.unread_commit and client.config.former_epochs_max)
-
     def forget(self, draw: Draw) -> None:
         """A client erases the keys of former epochs."""
         client = draw.choice(self.present)
-        if self.may_open(client):
-            client.store(client.view.forget_former_epochs())
-            client.kept_since = client.view.epoch
-            self.done["forget"] += 1
+        client.store(client.view.forget_former_epochs())
+        client.kept_since = client.view.epoch
+        self.done["forget"] += 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from crypto.errors import DecodeError, GenerationUsed, PastEpoch
+from crypto.errors import DecodeError, GenerationUsed, PastEpoch, UsageError
 from crypto.mls.config import GroupConfig
 from crypto.mls.extensions import Extension
 from crypto.mls.framing import ApplicationContent, ProposalContent, encode_message
@@ -53,6 +53,49 @@ def test_f3_r1_late_messages_open_once_within_the_window(world: World) -> None:
         for again in (group, load(rows(group), group.state.signer, WINDOW)):
             assert_refused_with(GenerationUsed, lambda again=again: again.receive(message, NOW), again)  # noqa: B023  # called at once
     assert late(group, world["person 0"].protect(b"now")[1]).sender_is_current
+
+
+@open_groups(WINDOW)
+def test_r1_what_was_opened_while_a_commit_was_pending_stays_opened(world: World) -> None:
+    """The state that a commit leads to was made before; what it knows of message keys is caught up with."""
+    pending = world["person 0"].commit(now=NOW)
+    other = encode_message(said(world[world.receiver]))
+    _, message = world[world.receiver].protect(b"meanwhile")
+    present = late(pending.group, message).group
+    after = present.adopt(pending.next_group)
+    assert_refused_with(GenerationUsed, lambda: after.receive(message, NOW), after)
+    assert late(pending.group.adopt(pending.next_group), other).data == HELLO.application_data
+
+
+@open_groups(WINDOW)
+def test_r1_what_was_opened_between_staging_and_merging_stays_opened(world: World) -> None:
+    pending = world[world.receiver].commit(now=NOW)
+    _, message = world[world.receiver].protect(b"before the commit, and late")
+    group = world["person 0"]
+    staged = group.receive(pending.message, NOW)
+    assert isinstance(staged, StagedCommit)
+    after = late(group, message).group.adopt(staged.merge())
+    assert_refused_with(GenerationUsed, lambda: after.receive(message, NOW), after)
+
+
+@open_groups(WINDOW)
+def test_d3_what_was_forgotten_while_a_commit_was_pending_stays_forgotten(world: World) -> None:
+    message = encode_message(said(world[world.receiver]))
+    world.commit("person 0")
+    pending = world["person 0"].commit(now=NOW)
+    after = pending.group.forget_former_epochs().adopt(pending.next_group)
+    assert_refused_with(PastEpoch, lambda: after.receive(message, NOW), after)
+
+
+@every_group
+def test_u13_only_the_next_epoch_of_the_same_group_is_adopted(world: World) -> None:
+    pending = world["person 0"].commit(now=NOW)
+    beyond = pending.next_group.commit(now=NOW).next_group
+    elsewhere = World(world.suite)
+    elsewhere.found("person 0")
+    for wrong in (world["person 0"], beyond, elsewhere["person 0"]):
+        with pytest.raises(UsageError):
+            world["person 0"].adopt(wrong)
 
 
 @every_group

@@ -159,5 +159,5 @@ def test_lives_meet_everything() -> None:
 
 
 def test_lives_with_the_hybrid_suite() -> None:
-    lives = [live(seed, X_WING, (X_WING,), 600 if IS_LONG else 120) for seed in range(6 if IS_LONG else 2)]
+    lives = [live(seed, X_WING, (X_WING,), 600 if IS_LONG else 200) for seed in range(6 if IS_LONG else 2)]
     assert max(life.most_members for life in lives) >= 33

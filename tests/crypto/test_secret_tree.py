@@ -28,6 +28,7 @@ from crypto.mls.secret_tree import (
 from crypto.mls.tree_nodes import LeafIndex
 from crypto.secret import Secret
 from crypto.suites import SUITES, CipherSuite, suite
+from tests.crypto.matrix import without_group
 from tests.crypto.naive_secret_tree import NaiveSecretTree, Window
 from tests.vectors import Case, each
 
@@ -208,6 +209,7 @@ def test_what_was_consumed_is_nowhere_in_the_tree(leaf_count: int) -> None:
 # R1, R5: one message for each key; a forgery costs nothing
 
 
+@without_group("the secret tree alone")
 @EVERY_SUITE
 def test_r1_a_generation_opens_one_message(chosen: CipherSuite) -> None:
     tree = new_tree(4, chosen)
@@ -223,11 +225,13 @@ def test_r1_a_generation_opens_one_message(chosen: CipherSuite) -> None:
     assert not any(is_used(tree, 1, HANDSHAKE, n) or is_used(tree, 2, APPLICATION, n) for n in range(8))
 
 
+@without_group("the secret tree alone")
 def test_r1_our_own_sending_uses_up_the_receiving_key() -> None:
     tree, generation, _ = new_tree().next_key(LeafIndex(3), APPLICATION)
     assert is_used(tree, 3, APPLICATION, generation)
 
 
+@without_group("the secret tree alone")
 def test_r5_a_tree_that_is_not_adopted_changes_nothing() -> None:
     tree, _ = key_for(new_tree(), 2, APPLICATION, 4)
     before = tree.rows()
@@ -241,6 +245,7 @@ def test_r5_a_tree_that_is_not_adopted_changes_nothing() -> None:
 # R2, R3, R10: bounds
 
 
+@without_group("the secret tree alone")
 @pytest.mark.parametrize("start", [0, 7])
 def test_r2_a_message_may_skip_a_thousand_generations_and_not_one_more(start: int) -> None:
     tree = new_tree()
@@ -255,6 +260,7 @@ def test_r2_a_message_may_skip_a_thousand_generations_and_not_one_more(start: in
     assert not any(is_used(tree, 0, APPLICATION, n) for n in (start, start + SKIP_MAX - 1))
 
 
+@without_group("the secret tree alone")
 def test_r2_refusing_a_far_generation_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     tree, _ = key_for(new_tree(), 0, APPLICATION, 0)
     derived: list[str] = []
@@ -265,6 +271,7 @@ def test_r2_refusing_a_far_generation_takes_no_time(monkeypatch: pytest.MonkeyPa
     assert derived == []
 
 
+@without_group("the secret tree alone")
 def test_r3_ten_thousand_gaps_keep_a_bounded_number_of_keys() -> None:
     tree = new_tree(1)
     for generation in range(1, 20_001, 2):
@@ -282,6 +289,7 @@ def _ratchet_at(generation: int) -> SecretTree:
     return SecretTree(ONE, 1, LeafRatchets(start, Ratchet(ROOT, generation, ())))
 
 
+@without_group("the secret tree alone")
 def test_r10_the_last_generation_is_the_last() -> None:
     tree = _ratchet_at(GENERATION_MAX)
     sent, generation, key = tree.next_key(LeafIndex(0), APPLICATION)
@@ -299,6 +307,7 @@ def test_r10_the_last_generation_is_the_last() -> None:
     sent.next_key(LeafIndex(0), HANDSHAKE)  # the other ratchet goes on
 
 
+@without_group("the secret tree alone")
 @pytest.mark.parametrize("leaf", [-1, 8, 2**24, 2**32 - 1])
 def test_f4_a_leaf_outside_the_tree_is_refused(leaf: int) -> None:
     tree = new_tree(8)
