@@ -75,8 +75,8 @@ class Run:
         )
 
 
-def start(target: str, limit: str) -> Run:
-    """Begin a run that ends by itself at `limit`, an option of libFuzzer such as `-max_total_time=600`."""
+def start(target: str, *limits: str) -> Run:
+    """Begin a run that ends by itself at `limits`, options of libFuzzer such as `-max_total_time=600`."""
     found, given = WORK / target / "found", WORK / target / "given"
     shutil.rmtree(given, ignore_errors=True)
     for folder in (found, given, CRASHES):
@@ -84,7 +84,7 @@ def start(target: str, limit: str) -> Run:
     _put(given, corpus.read(target).values())
     log = WORK / target / "log"
     options = [
-        limit,
+        *limits,
         f"-max_len={INPUT_BYTES_MAX}",
         f"-timeout={INPUT_SECONDS_MAX}",
         f"-rss_limit_mb={RSS_MB_MAX}",

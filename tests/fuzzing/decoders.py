@@ -37,7 +37,7 @@ from crypto.wire import decode, decode_as, encode, encode_as, struct
 from tests.crypto.world import LIFETIME, NOW
 from tests.fuzzing.target import Target, Way, decoded
 from tests.fuzzing.values import signed_anew
-from tests.fuzzing.world import OPEN, SUITE, drawn_from, find_psk, key_pair, world
+from tests.fuzzing.world import OPEN, SUITE, find_psk, key_pair, world
 
 REFUSALS = (InvalidMessage, Unsupported)
 
@@ -51,10 +51,9 @@ def sample_messages() -> list[bytes]:
     """One of each body, and the others that a group sees."""
     w = world()
     assert w.adding.welcome is not None
-    with drawn_from(b"a public message"):
-        talkative = Group(replace(w.ada.state, config=replace(OPEN, send_public_handshakes=True)))
-        _, public = talkative.propose_remove(w.people.leaf("fay"), now=NOW)
-        commit = talkative.commit(now=NOW).message
+    talkative = Group(replace(w.ada.state, config=replace(OPEN, send_public_handshakes=True)))
+    _, public = talkative.propose_remove(w.people.leaf("fay"), now=NOW)
+    commit = talkative.commit(now=NOW).message
     return [w.late, w.adding.message, w.adding.welcome, w.bob.group_info(), w.joiner.message(), public, commit]
 
 
@@ -93,10 +92,9 @@ def assert_can_be_added(verified: VerifiedKeyPackage) -> None:
 def _key_packages() -> list[KeyPackage]:
     """Of clients who are not in the group; the keyring has their keys."""
     bundles = []
-    with drawn_from(b"key packages"):
-        for suite, last_resort in ((SUITE, False), (SUITE, True), (SUITES[3], False), (X_WING, False)):
-            credential, signer = BasicCredential(b"somebody"), world().gil
-            bundles.append(generate_key_package(suite, credential, signer, lifetime=LIFETIME, last_resort=last_resort))
+    for suite, last_resort in ((SUITE, False), (SUITE, True), (SUITES[3], False), (X_WING, False)):
+        credential, signer = BasicCredential(b"somebody"), world().gil
+        bundles.append(generate_key_package(suite, credential, signer, lifetime=LIFETIME, last_resort=last_resort))
     return [bundle.key_package for bundle in bundles]
 
 
@@ -220,8 +218,7 @@ def _join_by_oneself(verified: VerifiedGroupInfo) -> None:
 
 
 def _group_infos() -> list[GroupInfo]:
-    with drawn_from(b"group infos"):
-        found = [decode(MLSMessage, world().bob.group_info()).body]
+    found = [decode(MLSMessage, world().bob.group_info()).body]
     return [body for body in found if isinstance(body, GroupInfo)]
 
 

@@ -34,7 +34,7 @@ from tests.crypto.world import LIFETIME, NOW
 from tests.fuzzing.decoders import sample_messages
 from tests.fuzzing.target import Target, Way, decoded
 from tests.fuzzing.values import signed_anew
-from tests.fuzzing.world import drawn_from, world
+from tests.fuzzing.world import world
 
 REFUSALS = (DecodeError, AuthenticationError, IdentityError)
 SERVER_REFUSALS = (InvalidMessage, IdentityError)
@@ -255,9 +255,8 @@ def _decoded_uploads() -> list[bytes]:
 
 def _key_package(suite: CipherSuite) -> KeyPackage:
     w = world().account
-    with drawn_from(b"a key package of an account"):
-        credential = BasicCredential(encode(w.chain))
-        return generate_key_package(suite, credential, w.device, lifetime=LIFETIME, last_resort=True).key_package
+    credential = BasicCredential(encode(w.chain))
+    return generate_key_package(suite, credential, w.device, lifetime=LIFETIME, last_resort=True).key_package
 
 
 def _answers() -> list[bytes]:

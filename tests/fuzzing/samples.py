@@ -36,7 +36,7 @@ from crypto.mls.psk import PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage
 from crypto.mls.tree_nodes import ProtocolVersion, UpdateSource, sign_leaf_node
 from crypto.wire import encode
 from tests.crypto.world import NOW
-from tests.fuzzing.world import KNOWN_PSK, OPEN, SUITE, drawn_from, external_senders, find_psk, world
+from tests.fuzzing.world import KNOWN_PSK, OPEN, SUITE, external_senders, find_psk, world
 
 
 def proposals() -> list[AnyProposal]:
@@ -60,8 +60,7 @@ def proposals() -> list[AnyProposal]:
 def update() -> Update:
     """Ada's own leaf with another key; only somebody else may commit it."""
     state = world().ada.state
-    with drawn_from(b"an update"):
-        pair = SUITE.generate_hpke_key_pair()
+    pair = SUITE.generate_hpke_key_pair()
     unsigned = replace(state.leaf(state.own_leaf), encryption_key=pair.public, source=UpdateSource())
     return Update(sign_leaf_node(SUITE, state.signer, unsigned, state.context.group_id, state.own_leaf))
 
@@ -70,11 +69,10 @@ def commits() -> list[Commit]:
     """Of Ada: what the world has pending, one with a path and nothing else, and one that only adds."""
     w = world()
     (reference,) = w.ada.state.proposals
-    with drawn_from(b"commits"):
-        pending = [
-            w.adding.message,
-            w.ada.commit(removes=[w.people.leaf("fay"), w.people.leaf("hal")], now=NOW).message,
-        ]
+    pending = [
+        w.adding.message,
+        w.ada.commit(removes=[w.people.leaf("fay"), w.people.leaf("hal")], now=NOW).message,
+    ]
     opened = [_content(message) for message in pending]
     added = ProposalByValue(Add(w.joiner.key_package))
     return [*opened, Commit((added,), None), replace(opened[0], proposals=(ProposalByReference(reference),))]
@@ -98,38 +96,33 @@ def contents() -> list[AnyContent]:
 def private_messages() -> list[bytes]:
     """Ada's, as they travel."""
     w, state = world(), world().ada.state
-    with drawn_from(b"private messages"):
-        said = ApplicationContent(b"hello"), ProposalContent(Remove(w.people.leaf("fay")))
-        sent = [
-            messages.protect(state, messages.sign(state, WireFormat.PRIVATE_MESSAGE, each, b"readable"))[1]
-            for each in said
-        ]
+    said = ApplicationContent(b"hello"), ProposalContent(Remove(w.people.leaf("fay")))
+    sent = [
+        messages.protect(state, messages.sign(state, WireFormat.PRIVATE_MESSAGE, each, b"readable"))[1] for each in said
+    ]
     return [*sent, w.late, w.adding.message]
 
 
 def public_messages() -> list[bytes]:
     """From everybody who may send one."""
     w = world()
-    with drawn_from(b"public messages"):
-        talkative = Group(replace(w.ada.state, config=replace(OPEN, send_public_handshakes=True)))
-        removal, addition = Remove(w.people.leaf("fay")), Add(w.joiner.key_package)
-        outside = [
-            propose_as_external_sender(SUITE, w.bob.group_id, w.bob.epoch, 0, w.external_sender, proposal)
-            for proposal in (removal, addition)
-        ]
-        verified = verify_group_info(w.bob.group_info(), now=NOW, config=OPEN)
-        joining = external_join(
-            verified, BasicCredential(b"gil"), w.gil, psks=[KNOWN_PSK], find_psk=find_psk, config=OPEN
-        )
-        coming_back = external_join(verified, BasicCredential(b"fay"), w.gil, removes=w.people.leaf("fay"), config=OPEN)
-        return [
-            talkative.propose_remove(w.people.leaf("fay"), now=NOW)[1],
-            talkative.commit(now=NOW).message,
-            *outside,
-            propose_own_addition(w.joiner, w.gil, w.bob.group_id, w.bob.epoch),
-            joining.message,
-            coming_back.message,
-        ]
+    talkative = Group(replace(w.ada.state, config=replace(OPEN, send_public_handshakes=True)))
+    removal, addition = Remove(w.people.leaf("fay")), Add(w.joiner.key_package)
+    outside = [
+        propose_as_external_sender(SUITE, w.bob.group_id, w.bob.epoch, 0, w.external_sender, proposal)
+        for proposal in (removal, addition)
+    ]
+    verified = verify_group_info(w.bob.group_info(), now=NOW, config=OPEN)
+    joining = external_join(verified, BasicCredential(b"gil"), w.gil, psks=[KNOWN_PSK], find_psk=find_psk, config=OPEN)
+    coming_back = external_join(verified, BasicCredential(b"fay"), w.gil, removes=w.people.leaf("fay"), config=OPEN)
+    return [
+        talkative.propose_remove(w.people.leaf("fay"), now=NOW)[1],
+        talkative.commit(now=NOW).message,
+        *outside,
+        propose_own_addition(w.joiner, w.gil, w.bob.group_id, w.bob.epoch),
+        joining.message,
+        coming_back.message,
+    ]
 
 
 def framed_contents() -> list[FramedContent]:
