@@ -228,16 +228,22 @@ def _assert_all_follow(proposals: Sequence[CheckedProposal], *, with_path: bool)
     )
     expected = Group(created.next_state)
     assert_can_be_stored(expected)
+    _, message = messages.protect(state, created.authenticated)
     try:
-        staged = receive(messages.protect(state, created.authenticated)[1])
+        staged = receive(message)
     except CryptoError as error:
         raise AssertionError("a member refuses what another may commit") from error
-    assert isinstance(staged, StagedCommit)
-    if not staged.removes_us:
-        assert staged.merge().epoch_authenticator == expected.epoch_authenticator
+    _assert_agrees(staged, expected)
+    _assert_agrees(world().eve.receive(message, NOW, find_psk), expected)
     joiner_knows_keys = all(find_psk(psk_id.psk) is not None for psk_id in created.changes.psk_ids)
     if world().joiner.key_package in created.changes.added.values() and joiner_knows_keys:
         assert join_by(encode_message(create_welcome(created))).epoch_authenticator == expected.epoch_authenticator
+
+
+def _assert_agrees(staged: Received, expected: Group) -> None:
+    assert isinstance(staged, StagedCommit)
+    if not staged.removes_us:
+        assert staged.merge().epoch_authenticator == expected.epoch_authenticator
 
 
 # Public messages

@@ -114,14 +114,17 @@ def public_messages() -> list[bytes]:
     ]
     verified = verify_group_info(w.bob.group_info(), now=NOW, config=OPEN)
     joining = external_join(verified, BasicCredential(b"gil"), w.gil, psks=[KNOWN_PSK], find_psk=find_psk, config=OPEN)
-    coming_back = external_join(verified, BasicCredential(b"fay"), w.gil, removes=w.people.leaf("fay"), config=OPEN)
+    coming_back = [
+        external_join(verified, BasicCredential(name.encode()), w.gil, removes=w.people.leaf(name), config=OPEN)
+        for name in ("fay", "bob")
+    ]
     return [
         talkative.propose_remove(w.people.leaf("fay"), now=NOW)[1],
         talkative.commit(now=NOW).message,
         *outside,
         propose_own_addition(w.joiner, w.gil, w.bob.group_id, w.bob.epoch),
         joining.message,
-        coming_back.message,
+        *(each.message for each in coming_back),
     ]
 
 

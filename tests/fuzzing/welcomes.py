@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from crypto.errors import DecodeError, RuleViolation
 from crypto.mls.framing import MLSMessage, decode_message, encode_message
@@ -10,21 +11,29 @@ from crypto.mls.group import Group, join
 from crypto.mls.key_schedule import GroupContext, confirmation_tag, epoch_secrets, welcome_key_nonce
 from crypto.mls.psk import psk_secret
 from crypto.mls.snapshot import load, rows
-from crypto.mls.state import find_psks
+from crypto.mls.state import PSKLookup, find_psks, own_psks_first
 from crypto.mls.welcome import EncryptedGroupSecrets, GroupInfo, GroupSecrets, Welcome
 from crypto.secret import Secret
 from crypto.wire import decode, encode
 from tests.crypto.world import NOW
 from tests.fuzzing.decoders import REFUSALS, group_info_signed_anew
 from tests.fuzzing.target import Target, Way, decoded
-from tests.fuzzing.world import OPEN, SUITE, find_psk, world
+from tests.fuzzing.world import OPEN, SUITE, Invitation, find_psk, world
 
 
-def join_by(welcome: bytes) -> Group:
-    """Enter as Gil. The group that a Welcome leads to can be stored, and spoken in."""
-    w = world()
-    staged = join(welcome, {w.joiner.reference: w.joiner}, w.gil, now=NOW, find_psk=find_psk, config=OPEN)
-    assert staged.used_reference == w.joiner.reference
+def join_by(welcome: bytes, invitation: Invitation | None = None) -> Group:
+    """Enter, as Gil unless somebody else is invited. The group can be stored, and spoken in."""
+    invited = world().invitation if invitation is None else invitation
+    staged = join(
+        welcome,
+        {invited.bundle.reference: invited.bundle},
+        invited.signer,
+        now=NOW,
+        find_psk=_lookup(invited),
+        previous=invited.previous,
+        config=OPEN,
+    )
+    assert staged.used_reference == invited.bundle.reference
     assert staged.inviter in staged.members
     group = staged.accept()
     assert_can_be_stored(group)
@@ -38,95 +47,115 @@ def assert_can_be_stored(group: Group) -> None:
     assert rows(load(stored, group.state.signer, group.state.config)) == stored
 
 
-def _welcome() -> Welcome:
-    message = world().adding.welcome
-    assert message is not None
-    body = decode_message(message).body
-    assert isinstance(body, Welcome)
-    return body
+def _lookup(invited: Invitation) -> PSKLookup:
+    return find_psk if invited.previous is None else own_psks_first(invited.previous.state, find_psk)
 
 
-def _group_secrets() -> bytes:
-    """What Ada's Welcome holds for Gil."""
-    welcome, bundle = _welcome(), world().joiner
-    (entry,) = welcome.secrets
-    sealed, context = entry.encrypted_group_secrets, welcome.encrypted_group_info
-    return SUITE.decrypt_with_label(bundle.init_private, "Welcome", context, sealed).reveal()
+@dataclass(frozen=True)
+class Inside:
+    """What a Welcome holds for one client, and how to seal something else in its place."""
+
+    invitation: Invitation
+
+    @property
+    def welcome(self) -> Welcome:
+        body = decode_message(self.invitation.welcome).body
+        assert isinstance(body, Welcome)
+        return body
+
+    def secrets(self) -> bytes:
+        """The GroupSecrets."""
+        (entry,) = self.welcome.secrets
+        sealed, context = entry.encrypted_group_secrets, self.welcome.encrypted_group_info
+        return SUITE.decrypt_with_label(self.invitation.bundle.init_private, "Welcome", context, sealed).reveal()
+
+    def group_info(self) -> bytes:
+        """The GroupInfo."""
+        key, nonce = self._key_nonce(decode(GroupSecrets, self.secrets()))
+        return SUITE.aead_open(key, nonce, b"", self.welcome.encrypted_group_info)
+
+    def _key_nonce(self, secrets: GroupSecrets) -> tuple[Secret, bytes]:
+        return welcome_key_nonce(SUITE, secrets.joiner_secret, self._chained(secrets))
+
+    def _chained(self, secrets: GroupSecrets) -> Secret:
+        """What the pre-shared keys give; a sender need not know those that it names."""
+        try:
+            return psk_secret(SUITE, find_psks("W3", secrets.psks, _lookup(self.invitation)))
+        except RuleViolation:
+            return SUITE.zero_secret
+
+    def sealed(self, group_info: bytes, secrets: bytes) -> bytes:
+        """A Welcome with these insides. GroupSecrets that do not decode cannot give the key of the GroupInfo."""
+        try:
+            key, nonce = self._key_nonce(decode(GroupSecrets, secrets))
+        except DecodeError:
+            key, nonce = self._key_nonce(decode(GroupSecrets, self.secrets()))
+        encrypted = SUITE.aead_seal(key, nonce, b"", group_info)
+        bundle = self.invitation.bundle
+        sealed = SUITE.encrypt_with_label(bundle.key_package.init_key, "Welcome", encrypted, secrets)
+        return encode_message(Welcome(SUITE.id, (EncryptedGroupSecrets(bundle.reference, sealed),), encrypted))
+
+    def confirmed(self, group_info: GroupInfo, secrets: GroupSecrets | None = None) -> GroupInfo:
+        """The GroupInfo with tree hash, confirmation tag and signature that hold."""
+        given = decode(GroupSecrets, self.secrets()) if secrets is None else secrets
+
+        def tag(context: GroupContext) -> bytes:
+            epoch = epoch_secrets(SUITE, given.joiner_secret, self._chained(given), encode(context))
+            return confirmation_tag(SUITE, epoch.confirmation_key, context.confirmed_transcript_hash)
+
+        return group_info_signed_anew(group_info, tag)
+
+    def join(self, group_info: bytes, secrets: bytes) -> None:
+        """Enter by a Welcome with these insides."""
+        join_by(self.sealed(group_info, secrets), self.invitation)
+
+    # What the fuzzer gives
+
+    def join_by_group_info(self, data: bytes) -> None:
+        self.join(data, self.secrets())
+
+    def join_by_group_info_signed_anew(self, data: bytes) -> None:
+        self.join(encode(self.confirmed(decoded(GroupInfo, data))), self.secrets())
+
+    def join_by_group_secrets(self, data: bytes) -> None:
+        self.join(self.group_info(), data)
+
+    def join_by_group_secrets_confirmed(self, data: bytes) -> None:
+        """Another joiner secret leads to another epoch: the GroupInfo is made to fit."""
+        secrets = decoded(GroupSecrets, data)
+        self.join(encode(self.confirmed(decode(GroupInfo, self.group_info()), secrets)), data)
 
 
-def _group_info() -> bytes:
-    """What Ada's Welcome says of the group."""
-    key, nonce = _key_nonce(decode(GroupSecrets, _group_secrets()))
-    return SUITE.aead_open(key, nonce, b"", _welcome().encrypted_group_info)
+def _gil() -> Inside:
+    return Inside(world().invitation)
 
 
-def _key_nonce(secrets: GroupSecrets) -> tuple[Secret, bytes]:
-    return welcome_key_nonce(SUITE, secrets.joiner_secret, _chained(secrets))
+def _bob() -> Inside:
+    return Inside(world().branching)
 
 
-def _chained(secrets: GroupSecrets) -> Secret:
-    """What the pre-shared keys give; a sender need not know those that it names."""
-    try:
-        return psk_secret(SUITE, find_psks("W3", secrets.psks, find_psk))
-    except RuleViolation:
-        return SUITE.zero_secret
+def _way(
+    name: str,
+    inside: Callable[[], Inside],
+    run: Callable[[Inside, bytes], None],
+    sample: Callable[[Inside], bytes],
+    shape: type,
+) -> Way:
+    return Way(name, lambda data: run(inside(), data), REFUSALS, lambda: [sample(inside())], shape)
 
 
-def _sealed(group_info: bytes, secrets: bytes) -> bytes:
-    """A Welcome for Gil with these insides. GroupSecrets that do not decode cannot give the key of the GroupInfo."""
-    try:
-        key, nonce = _key_nonce(decode(GroupSecrets, secrets))
-    except DecodeError:
-        key, nonce = _key_nonce(decode(GroupSecrets, _group_secrets()))
-    encrypted = SUITE.aead_seal(key, nonce, b"", group_info)
-    package = world().joiner.key_package
-    sealed = SUITE.encrypt_with_label(package.init_key, "Welcome", encrypted, secrets)
-    entry = EncryptedGroupSecrets(world().joiner.reference, sealed)
-    return encode_message(Welcome(SUITE.id, (entry,), encrypted))
-
-
-def _join_by_group_info(data: bytes) -> None:
-    join_by(_sealed(data, _group_secrets()))
-
-
-def _join_by_group_info_signed_anew(data: bytes) -> None:
-    join_by(_sealed(encode(_confirmed(decoded(GroupInfo, data))), _group_secrets()))
-
-
-def _join_by_group_secrets(data: bytes) -> None:
-    decoded(GroupSecrets, data)
-    join_by(_sealed(_group_info(), data))
-
-
-def _join_by_group_secrets_confirmed(data: bytes) -> None:
-    """Another joiner secret leads to another epoch: the GroupInfo is made to fit."""
-    secrets = decoded(GroupSecrets, data)
-    group_info = _confirmed(decode(GroupInfo, _group_info()), secrets)
-    join_by(_sealed(encode(group_info), data))
-
-
-def _confirmed(group_info: GroupInfo, secrets: GroupSecrets | None = None) -> GroupInfo:
-    """The GroupInfo with tree hash, confirmation tag and signature that hold."""
-    given = decode(GroupSecrets, _group_secrets()) if secrets is None else secrets
-
-    def tag(context: GroupContext) -> bytes:
-        epoch = epoch_secrets(SUITE, given.joiner_secret, _chained(given), encode(context))
-        return confirmation_tag(SUITE, epoch.confirmation_key, context.confirmed_transcript_hash)
-
-    return group_info_signed_anew(group_info, tag)
-
-
-def _one(sample: Callable[[], bytes]) -> Callable[[], list[bytes]]:
-    return lambda: [sample()]
-
+_INFO_CONFIRMED = Inside.join_by_group_info_signed_anew, Inside.group_info, GroupInfo
+_SECRETS_CONFIRMED = Inside.join_by_group_secrets_confirmed, Inside.secrets, GroupSecrets
 
 WELCOME = Target(
     "welcome",
     (
-        Way("as it is", join_by, REFUSALS, _one(lambda: encode_message(_welcome())), MLSMessage),
-        Way("group info", _join_by_group_info, REFUSALS, _one(_group_info), GroupInfo),
-        Way("group info signed anew", _join_by_group_info_signed_anew, REFUSALS, _one(_group_info), GroupInfo),
-        Way("group secrets", _join_by_group_secrets, REFUSALS, _one(_group_secrets), GroupSecrets),
-        Way("group secrets confirmed", _join_by_group_secrets_confirmed, REFUSALS, _one(_group_secrets), GroupSecrets),
+        Way("as it is", join_by, REFUSALS, lambda: [world().invitation.welcome], MLSMessage),
+        _way("group info", _gil, Inside.join_by_group_info, Inside.group_info, GroupInfo),
+        _way("group info signed anew", _gil, *_INFO_CONFIRMED),
+        _way("group secrets", _gil, Inside.join_by_group_secrets, Inside.secrets, GroupSecrets),
+        _way("group secrets confirmed", _gil, *_SECRETS_CONFIRMED),
+        _way("branch, group info signed anew", _bob, *_INFO_CONFIRMED),
+        _way("branch, group secrets confirmed", _bob, *_SECRETS_CONFIRMED),
     ),
 )

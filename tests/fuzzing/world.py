@@ -22,12 +22,12 @@ from crypto.identity.device_list import DeviceList, sign_device_list
 from crypto.mls.config import GroupConfig
 from crypto.mls.credentials import BasicCredential
 from crypto.mls.extensions import Extension, ExtensionType, ExternalSender, ExternalSenders
-from crypto.mls.group import Group, KeyPackageBundle, PendingCommit
+from crypto.mls.group import Group, KeyPackageBundle, PendingCommit, branch
 from crypto.mls.psk import ExternalPSK, ResumptionPSK
 from crypto.secret import Secret
 from crypto.suites import SUITES, SignatureKeyPair, derive_ed25519_key_pair
 from crypto.wire import encode_as
-from tests.crypto.world import NOW, World
+from tests.crypto.world import LIFETIME, NOW, Person, World
 
 SUITE = SUITES[1]
 OPEN = GroupConfig(
@@ -76,6 +76,17 @@ class Account:
 
 
 @dataclass(frozen=True)
+class Invitation:
+    """A Welcome, and what the client has that it is for."""
+
+    welcome: bytes
+    bundle: KeyPackageBundle
+    signer: SignatureKeyPair
+    previous: Group | None
+    """The group of which the new one is a branch."""
+
+
+@dataclass(frozen=True)
 class FuzzWorld:
     """Ada sends, Bob receives; Gil has been added by a commit of Ada's that Bob has not seen."""
 
@@ -84,7 +95,10 @@ class FuzzWorld:
     """Every signature key of the world by its public half: what signs anew what the fuzzer has changed."""
     external_sender: SignatureKeyPair
     adding: PendingCommit
-    joiner: KeyPackageBundle
+    invitation: Invitation
+    """Of Gil, by that commit."""
+    branching: Invitation
+    """Of Bob, into a group of him and Ada."""
     account: Account
     late: bytes
     """An application message of Ada's from the epoch before."""
@@ -98,8 +112,17 @@ class FuzzWorld:
         return self.people["bob"]
 
     @property
+    def eve(self) -> Group:
+        """Has an Update of hers pending, which everybody knows."""
+        return self.people["eve"]
+
+    @property
     def gil(self) -> SignatureKeyPair:
         return self.people.person("gil").signer
+
+    @property
+    def joiner(self) -> KeyPackageBundle:
+        return self.invitation.bundle
 
 
 @functools.cache
@@ -119,13 +142,20 @@ def _made() -> FuzzWorld:
     people.commit("eve", adds=["hal"], with_path=False)  # an unmerged leaf
     people.deliver_proposal("eve", people["eve"].propose_update(now=NOW))
     adding = people.pending("ada", adds=["gil"], find_psk=find_psk, psks=[KNOWN_PSK])
-    joiner = people.person("gil").bundle
-    assert joiner is not None
+    pair = branch(people["ada"], b"a branch", [people.person("bob").offer()], lifetime=LIFETIME, now=NOW)
     keyring = {someone.signer.public: someone.signer for someone in people.people.values()}
     account = _account()
     for signer in (external, account.root, account.signing, account.device):
         keyring[signer.public] = signer
-    return FuzzWorld(people, keyring, external, adding, joiner, account, late)
+    invitation = _invitation(people.person("gil"), adding, None)
+    branching = _invitation(people.person("bob"), pair, people["bob"])
+    return FuzzWorld(people, keyring, external, adding, invitation, branching, account, late)
+
+
+def _invitation(invited: Person, commit: PendingCommit, previous: Group | None) -> Invitation:
+    assert commit.welcome is not None
+    assert invited.bundle is not None
+    return Invitation(commit.welcome, invited.bundle, invited.signer, previous)
 
 
 def key_pair(name: bytes) -> SignatureKeyPair:
