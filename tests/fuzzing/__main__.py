@@ -13,6 +13,7 @@ A crash ends the run of its target. Its input is kept, and the command that repl
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import platform
 import sys
@@ -32,10 +33,13 @@ PROGRESS_SECONDS = 30.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, show, record. Returns 1 if anything crashed."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
     targets = options.target or list(TARGETS)
     if options.replay is not None:
         return _replay(targets, options.replay)
+    if importlib.util.find_spec("atheris") is None:
+        parser.error("the fuzzer, atheris, is not installed: it exists for Linux on x86-64; --replay works without")
     results = sorted(_run_all(targets, options.seconds, options.jobs), key=lambda result: targets.index(result.target))
     record = _record(options.seconds, results)
     print(json.dumps(record, indent=2) if options.json else _table(results))

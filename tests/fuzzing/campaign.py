@@ -47,7 +47,7 @@ class Result:
     edges: int
     inputs: int
     crashes: tuple[str, ...]
-    """Files in `CRASHES`."""
+    """Inputs in `CRASHES`, as seen from the checkout; or the log, of a run that never got as far as an input."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ class Run:
     def result(self, seconds: float) -> Result:
         """What it gave, once it has ended."""
         status = self.status() or Status(0, 0, 0)
-        crashes = tuple(_ARTIFACT.findall(self.log.read_text("utf-8", "replace")))
+        crashes = [Path(path) for path in _ARTIFACT.findall(self.log.read_text("utf-8", "replace"))]
         if self.process.returncode != 0 and not crashes:
-            crashes = (str(self.log),)  # it never got as far as an input: the log says why
+            crashes = [self.log]
         per_second = round(status.executions / max(seconds, 1))
         return Result(
             self.target, round(seconds, 1), status.executions, per_second, status.edges, status.inputs, crashes

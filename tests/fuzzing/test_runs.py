@@ -90,6 +90,13 @@ def test_a_crash_is_found_kept_and_shown(
     assert f"python -m tests.fuzzing --target message --replay {crash}" in shown.err
 
 
+def test_without_the_fuzzer_it_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(SystemExit):
+        command.main(["--target", "message"])
+    assert "atheris, is not installed" in capsys.readouterr().err
+
+
 @needs_atheris
 def test_a_run_that_does_not_begin_is_no_success(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no input to show then; the log says why."""
