@@ -16,6 +16,7 @@ import argparse
 import importlib.util
 import json
 import platform
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -138,4 +139,5 @@ def _table(results: Sequence[Result]) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the runs that it began end with it
     sys.exit(main())

@@ -69,9 +69,14 @@ class Run:
         crashes = [Path(path) for path in _ARTIFACT.findall(self.log.read_text("utf-8", "replace"))]
         if self.process.returncode != 0 and not crashes:
             crashes = [self.log]
-        per_second = round(status.executions / max(seconds, 1))
         return Result(
-            self.target, round(seconds, 1), status.executions, per_second, status.edges, status.inputs, crashes
+            target=self.target,
+            seconds=round(seconds, 1),
+            executions=status.executions,
+            executions_per_s=round(status.executions / max(seconds, 1)),
+            edges=status.edges,
+            inputs=status.inputs,
+            crashes=tuple(map(_shown, crashes)),
         )
 
 
@@ -114,6 +119,11 @@ def keep(target: str) -> int:
     inputs = {path.read_bytes() for path in merged.iterdir()} - set(of_our_code.values())
     corpus.write(target, of_our_code, {corpus.name_of(data): data for data in inputs})
     return len(inputs)
+
+
+def _shown(path: Path) -> str:
+    """A path as one types it in the checkout, and as it may stand in a document."""
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
 def _put(folder: Path, inputs: Iterable[bytes]) -> None:

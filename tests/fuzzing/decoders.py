@@ -35,7 +35,7 @@ from crypto.mls.welcome import GroupInfo
 from crypto.suites import SUITES, X_WING
 from crypto.wire import decode, decode_as, encode, encode_as, struct
 from tests.crypto.world import LIFETIME, NOW
-from tests.fuzzing.target import Target, Way, decoded
+from tests.fuzzing.target import Target, Way, accepted, decoded
 from tests.fuzzing.values import signed_anew
 from tests.fuzzing.world import OPEN, SUITE, find_psk, key_pair, world
 
@@ -83,10 +83,11 @@ def _verify_key_package_of_any_suite(data: bytes) -> None:
 def assert_can_be_added(verified: VerifiedKeyPackage) -> None:
     """A member adds what was verified, unless a rule of the group is against it; then the others follow."""
     pending = world().ada.commit([verified], now=NOW, find_psk=find_psk)
-    staged = world().bob.receive(pending.message, NOW, find_psk)
-    assert isinstance(staged, StagedCommit)
-    assert staged.merge().epoch_authenticator == pending.next_group.epoch_authenticator
-    assert verified.leaf.signature_key in {member.signature_key for member in staged.added}
+    with accepted():
+        staged = world().bob.receive(pending.message, NOW, find_psk)
+        assert isinstance(staged, StagedCommit)
+        assert staged.merge().epoch_authenticator == pending.next_group.epoch_authenticator
+        assert verified.leaf.signature_key in {member.signature_key for member in staged.added}
 
 
 def _key_packages() -> list[KeyPackage]:
@@ -158,10 +159,12 @@ def _check_nodes(nodes: Tree) -> None:
     context = replace(world().bob.state.context, tree_hash=tree.tree_hash)
     check_tree(tree, context, OPEN, NOW)
     newcomer = world().joiner.key_package.leaf_node
-    larger, place = tree.add_leaf(newcomer)
-    assert larger.leaf(place) == newcomer
-    larger.verify_structure()
-    assert all(larger.filtered_direct_path(leaf_index) is not None for leaf_index, _ in larger.occupied())
+    with accepted():
+        larger, place = tree.add_leaf(newcomer)
+        larger.verify_structure()
+        larger.verify_parent_hashes()
+        assert larger.leaf(place) == newcomer
+        assert larger.remove_leaf(place).leaf(place) is None
 
 
 def _trees() -> list[bytes]:

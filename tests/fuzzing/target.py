@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from crypto.errors import CryptoError
 from crypto.wire import decode_as, encode_as
 from tests.fuzzing.world import drawn_from
 
@@ -57,6 +58,15 @@ class Target:
                 for number, sample in enumerate(way.samples()):
                     found[f"{way.name} {number}"] = bytes([chosen]) + sample
         return found
+
+
+@contextlib.contextmanager
+def accepted() -> Iterator[None]:
+    """What was accepted has to work: inside, a documented error is a bug too."""
+    try:
+        yield
+    except CryptoError as error:
+        raise AssertionError("accepted at first, and of no use then") from error
 
 
 def decoded(shape: Any, data: bytes) -> Any:

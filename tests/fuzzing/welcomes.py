@@ -17,7 +17,7 @@ from crypto.secret import Secret
 from crypto.wire import decode, encode
 from tests.crypto.world import NOW
 from tests.fuzzing.decoders import REFUSALS, group_info_signed_anew
-from tests.fuzzing.target import Target, Way, decoded
+from tests.fuzzing.target import Target, Way, accepted, decoded
 from tests.fuzzing.world import OPEN, SUITE, Invitation, find_psk, world
 
 
@@ -33,11 +33,12 @@ def join_by(welcome: bytes, invitation: Invitation | None = None) -> Group:
         previous=invited.previous,
         config=OPEN,
     )
-    assert staged.used_reference == invited.bundle.reference
-    assert staged.inviter in staged.members
-    group = staged.accept()
-    assert_can_be_stored(group)
-    group.protect(b"hello")
+    with accepted():
+        assert staged.used_reference == invited.bundle.reference
+        assert staged.inviter in staged.members
+        group = staged.accept()
+        assert_can_be_stored(group)
+        group.protect(b"hello")
     return group
 
 
