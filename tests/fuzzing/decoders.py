@@ -50,11 +50,10 @@ Tree = tuple[Any, ...]
 def sample_messages() -> list[bytes]:
     """One of each body, and the others that a group sees."""
     w = world()
-    assert w.adding.welcome is not None
     talkative = Group(replace(w.ada.state, config=replace(OPEN, send_public_handshakes=True)))
     _, public = talkative.propose_remove(w.people.leaf("fay"), now=NOW)
     commit = talkative.commit(now=NOW).message
-    return [w.late, w.adding.message, w.adding.welcome, w.bob.group_info(), w.joiner.message(), public, commit]
+    return [w.late, w.adding.message, w.invitation.welcome, w.bob.group_info(), w.joiner.message(), public, commit]
 
 
 MESSAGE = Target(
@@ -122,9 +121,7 @@ KEY_PACKAGE = Target(
         ),
         Way(
             "of any suite",
-            lambda data: verify_key_package(
-                encode_message(signed_anew(decoded(KeyPackage, data), world().keyring)), NOW
-            ),
+            _verify_key_package_of_any_suite,
             REFUSALS,
             lambda: [encode(package) for package in _key_packages()],
             KeyPackage,
