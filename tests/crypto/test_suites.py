@@ -176,6 +176,42 @@ def test_a_signature_key_has_one_encoding(chosen: CipherSuite) -> None:
             chosen.verify_with_label(wrong, "label", b"content", signature)
 
 
+@ECDSA_SUITES
+def test_a_signature_is_der_and_nothing_like_it(chosen: CipherSuite) -> None:
+    """RFC 9420 §5.1.2. Other encodings of the same two integers would be other messages with other references."""
+    signer = chosen.signature.generate()
+    good = chosen.signature.sign(signer, b"content")
+    chosen.signature.verify(signer.public, b"content", good)
+    header = 3 if good[1] == 0x81 else 2  # of the sequence; P-521's is longer than 127 bytes
+    body = good[header:]
+    r_size = body[1]
+    r, s = body[2 : 2 + r_size], body[4 + r_size :]
+    assert body == _integer(r) + _integer(s)
+    for wrong in (
+        _sequence(_integer(b"\0" + r) + _integer(s)),  # a leading zero too many
+        _sequence(_integer(r) + _integer(b"\0" + s)),
+        _sequence(b"\x02\x81" + _integer(r)[1:] + _integer(s)),  # a length in more bytes than it needs
+        b"\x30\x82\0" + bytes([len(body)]) + body,
+        b"\x30\x80" + body + b"\0\0",  # an indefinite length
+        _sequence(body + b"\0"),
+        _sequence(body + _integer(b"\1")),
+        _sequence(_integer(r)),
+        good + b"\0",
+        r + s,
+    ):
+        with pytest.raises(AuthenticationError):
+            chosen.signature.verify(signer.public, b"content", wrong)
+
+
+def _integer(content: bytes) -> bytes:
+    return b"\x02" + bytes([len(content)]) + content
+
+
+def _sequence(content: bytes) -> bytes:
+    long = b"\x81" if len(content) > 127 else b""
+    return b"\x30" + long + bytes([len(content)]) + content
+
+
 @EVERY_SUITE
 def test_nothing_is_encrypted_to_a_bad_key(chosen: CipherSuite) -> None:
     with pytest.raises(DecodeError):
