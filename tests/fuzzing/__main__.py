@@ -16,6 +16,7 @@ import argparse
 import importlib.util
 import json
 import platform
+import shlex
 import signal
 import sys
 import time
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{target}: {keep(target)} inputs beside the samples", file=sys.stderr)
     crashes = [(result.target, crash) for result in results for crash in result.crashes]
     for target, crash in crashes:
-        print(f"crash: python -m tests.fuzzing --target {target} --replay {crash}", file=sys.stderr)
+        print(f"crash: python -m tests.fuzzing --target {target} --replay {shlex.quote(crash)}", file=sys.stderr)
     return 1 if crashes else 0
 
 

@@ -23,8 +23,8 @@ RSS_MB_MAX = 1_024
 INPUT_SECONDS_MAX = 20
 """No input may take longer. Generous, because the machine may be busy; the slowest known one takes milliseconds."""
 
-_STATUS = re.compile(r"^#(\d+)\s.*?cov: (\d+) ft: \d+ corp: (\d+)/\S+.*?(?:exec/s: (\d+))?", re.MULTILINE)
-_ARTIFACT = re.compile(r"Test unit written to (\S+)")
+_STATUS = re.compile(r"^#(\d+)\s.*?cov: (\d+) ft: \d+ corp: (\d+)/", re.MULTILINE)
+_ARTIFACT = re.compile(r"Test unit written to (.+)")
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Run:
     def status(self) -> Status | None:
         """The last that it said of itself."""
         lines = _STATUS.findall(self.log.read_text("utf-8", "replace"))
-        return Status(*map(int, lines[-1][:3])) if lines else None
+        return Status(*map(int, lines[-1])) if lines else None
 
     def result(self, seconds: float) -> Result:
         """What it gave, once it has ended."""

@@ -126,8 +126,8 @@ def test_the_log_of_a_run_is_read(work: Path) -> None:
     log.write_text(
         "#9\tINITED cov: 951 ft: 1702 corp: 8/4896b exec/s: 0 rss: 71Mb\n"
         "#4096\tpulse  cov: 980 ft: 1900 corp: 20/12Kb lim: 4096 exec/s: 1024 rss: 72Mb\n"
-        "Test unit written to crashes/message-crash-1\n"
+        "artifact_prefix='a folder/'; Test unit written to a folder/message-crash-1\n"
     )
     assert run.status() == Status(executions=4096, edges=980, inputs=20)
     result = run.result(seconds=4.0)
-    assert (result.executions_per_s, result.crashes) == (1024, ("crashes/message-crash-1",))
+    assert (result.executions_per_s, result.crashes) == (1024, ("a folder/message-crash-1",))
