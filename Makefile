@@ -45,7 +45,7 @@ audit: $(INSTALLED) ## Count what shows that crypto is right, and write it to do
 mutants: $(INSTALLED) ## Remove each check of crypto and expect a test to fail, result in docs/mutants.json (half an hour)
 	@$(VENV_PYTHON) -m tests.mutation $(ARGS)
 
-fuzz: $(INSTALLED) ## Fuzz the decoders, ten minutes each: make fuzz ARGS="--seconds 30"
+fuzz: $(INSTALLED) ## Fuzz everything that takes bytes into crypto, ten minutes a target (Linux on x86-64)
 	@$(VENV_PYTHON) -m tests.fuzzing $(ARGS)
 
 rules: $(INSTALLED) ## Write docs/mls-rules.md again from the code

@@ -17,14 +17,20 @@ from dataclasses import dataclass, replace
 from client_lib.engine import Identity, generate_identity
 from crypto.identity.accounts import generate_recovery_phrase
 from crypto.mls.commit import create_commit
-from crypto.mls.config import DEFAULT_CONFIG
-from crypto.mls.creation import generate_group_state
 from crypto.mls.framing import WireFormat
-from crypto.mls.group import Group, PendingCommit, StagedCommit, generate_key_package, join, verify_key_package
-from crypto.mls.key_package import KeyPackageBundle, generate_leaf_contents, sign_key_package
+from crypto.mls.group import (
+    Group,
+    PendingCommit,
+    StagedCommit,
+    create_group,
+    generate_key_package,
+    join,
+    verify_key_package,
+)
+from crypto.mls.key_package import KeyPackageBundle
 from crypto.mls.proposal_list import checked_add, choose_proposals
-from crypto.mls.state import GroupState, no_psks
-from crypto.mls.tree_nodes import LeafIndex, Lifetime, sign_leaf_node
+from crypto.mls.state import no_psks
+from crypto.mls.tree_nodes import LeafIndex, Lifetime
 from crypto.suites import CipherSuite
 
 _LIFETIME_S = 90 * 86_400
@@ -59,9 +65,9 @@ def lifetime(now: int) -> Lifetime:
 
 
 def generate_candidates(suite: CipherSuite, count: int, now: int) -> list[Candidate]:
-    """`count` accounts with one device and one plain key package each."""
+    """`count` accounts with one device and one key package each."""
     identities = (generate_identity(generate_recovery_phrase(), "http://localhost", now) for _ in range(count))
-    return [plain_candidate(suite, identity, now) for identity in identities]
+    return [candidate(suite, identity, now) for identity in identities]
 
 
 def candidate(suite: CipherSuite, identity: Identity, now: int) -> Candidate:
@@ -70,20 +76,10 @@ def candidate(suite: CipherSuite, identity: Identity, now: int) -> Candidate:
     return Candidate(identity, bundle, bundle.message())
 
 
-def plain_candidate(suite: CipherSuite, identity: Identity, now: int) -> Candidate:
-    """Somebody with a fresh key package whose leaf has no extension for GREASE: OpenMLS 0.8 refuses such leaves."""
-    made, signer = candidate(suite, identity, now).bundle, identity.device_key
-    unsigned = replace(made.key_package.leaf_node, extensions=())
-    leaf = sign_leaf_node(suite, signer, unsigned, b"", LeafIndex(0))
-    signed = sign_key_package(suite, signer, replace(made.key_package, leaf_node=leaf))
-    bundle = replace(made, key_package=signed)
-    return Candidate(identity, bundle, bundle.message())
-
-
 def create(suite: CipherSuite, creator: Identity, packages: Sequence[bytes], now: int) -> PendingCommit:
     """A group of the creator and all others: their key packages in, commit and Welcome out, all as bytes."""
     others = [verify_key_package(package, now) for package in packages]
-    return Group(_founded(suite, creator, now)).commit(others, now=now)
+    return _founded(suite, creator, now).commit(others, now=now)
 
 
 def enter(welcome: bytes, joiner: Candidate, now: int) -> Group:
@@ -137,7 +133,7 @@ def full_tree(suite: CipherSuite, candidates: Sequence[Candidate], now: int, ste
 
 def _assembled(suite: CipherSuite, candidates: Sequence[Candidate], now: int) -> Group:
     """A group of everybody after one commit, which nobody is welcomed to: sealing for all takes the longest."""
-    state = _founded(suite, candidates[0].identity, now)
+    state = _founded(suite, candidates[0].identity, now).state
     others = [verify_key_package(other.package, now) for other in candidates[1:]]
     adds = [checked_add(state, verified, now) for verified in others]
     created = create_commit(
@@ -151,19 +147,10 @@ def _assembled(suite: CipherSuite, candidates: Sequence[Candidate], now: int) ->
     return Group(created.next_state)
 
 
-def _founded(suite: CipherSuite, creator: Identity, now: int) -> GroupState:
-    """A group of one, as `create_group` makes it, but with a leaf as plain as that of `plain_candidate`."""
-    contents = replace(generate_leaf_contents(creator.credential, creator.device_key, (), ()), extensions=())
-    return generate_group_state(
-        suite,
-        os.urandom(suite.hash_size),
-        contents,
-        creator.device_key,
-        lifetime=lifetime(now),
-        now=now,
-        extensions=(),
-        config=DEFAULT_CONFIG,
-    )
+def _founded(suite: CipherSuite, creator: Identity, now: int) -> Group:
+    """A group of one."""
+    group_id = os.urandom(suite.hash_size)
+    return create_group(suite, group_id, creator.credential, creator.device_key, lifetime=lifetime(now), now=now)
 
 
 def _seated(view: Group, leaf: LeafIndex, candidates: Sequence[Candidate]) -> Group:

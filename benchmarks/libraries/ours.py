@@ -59,7 +59,7 @@ class OurClient:
         return self._candidate.package
 
     def key_package_for_all(self) -> bytes:
-        self._candidate = groups.plain_candidate(self._suite, self.identity, groups.clock())
+        self._candidate = groups.candidate(self._suite, self.identity, groups.clock())
         return self._candidate.package
 
     def create(self, key_packages: Sequence[bytes]) -> tuple[OurMember, bytes]:

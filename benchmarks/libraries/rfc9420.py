@@ -62,7 +62,7 @@ class Rfc9420Client:
     def __init__(self) -> None:
         now = groups.clock()
         identity = generate_identity(generate_recovery_phrase(), "http://localhost", now)
-        self._made = groups.plain_candidate(suite(1), identity, now)
+        self._made = groups.candidate(suite(1), identity, now)
         self._signing_key = identity.device_key.private.reveal()[:32]
         self._provider = rfc9420.DefaultCryptoProvider()
 

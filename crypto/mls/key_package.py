@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 from crypto.mls.credentials import AnyCredential, CredentialType
 from crypto.mls.extensions import (
-    GREASE,
     Extension,
     Extensions,
     ExtensionType,
@@ -103,14 +102,9 @@ def generate_key_package(
     leaf_rules.check_own_extensions(contents)
     init = suite.generate_hpke_key_pair()
     leaf, encryption_private = generate_leaf(suite, contents, signer, lifetime)
-    extensions = (*([LAST_RESORT] if last_resort else []), _ignored_extension(leaf))
+    extensions = (LAST_RESORT,) if last_resort else ()
     unsigned = KeyPackage(ProtocolVersion.MLS10, suite.id, init.public, leaf, extensions, b"")
     return KeyPackageBundle(sign_key_package(suite, signer, unsigned), init.private, encryption_private)
-
-
-def _ignored_extension(leaf: LeafNode) -> Extension:
-    """The extension for GREASE that the leaf has: a key package lists in its leaf whatever it carries (§10)."""
-    return next(extension for extension in leaf.extensions if extension.extension_type in GREASE)
 
 
 def generate_leaf_contents(
@@ -121,7 +115,8 @@ def generate_leaf_contents(
 ) -> LeafNode:
     """What a leaf of ours says, without encryption key and signature (§7.2).
 
-    One value for GREASE stands in all lists (§13.5): with more, no two members' capabilities would be alike.
+    One value for GREASE stands in all lists (§13.5): with more, no two members' capabilities would be alike. No
+    extension for GREASE stands in leaf or key package, where the RFC would like one: OpenMLS refuses both up to 0.8.
     """
     grease = generate_grease()
     capabilities = Capabilities(
@@ -131,8 +126,7 @@ def generate_leaf_contents(
         (*OUR_CAPABILITIES.proposals, grease),
         (*OUR_CAPABILITIES.credentials, grease),
     )
-    extensions = (*leaf_extensions, Extension(grease, b""))
-    return LeafNode(b"", signer.public, credential, capabilities, UpdateSource(), extensions, b"")
+    return LeafNode(b"", signer.public, credential, capabilities, UpdateSource(), leaf_extensions, b"")
 
 
 def generate_leaf(
@@ -145,11 +139,8 @@ def generate_leaf(
 
 
 def with_leaf_extensions(leaf: LeafNode, extensions: tuple[Extension, ...] | None) -> LeafNode:
-    """Our leaf with other extensions, if some are given, still unsigned; what stands there for GREASE stays."""
-    if extensions is None:
-        return leaf
-    grease = [extension for extension in leaf.extensions if extension.extension_type in GREASE]
-    return replace(leaf, extensions=(*extensions, *grease))
+    """Our leaf with other extensions, if some are given, still unsigned."""
+    return leaf if extensions is None else replace(leaf, extensions=extensions)
 
 
 def sign_key_package(suite: CipherSuite, signer: SignatureKeyPair, unsigned: KeyPackage) -> KeyPackage:

@@ -374,10 +374,17 @@ def _numbered(unread: dict[str, bytes], kind: str, maximum: int = NUMBER_MAX) ->
     found = []
     for name in [name for name in unread if name.startswith(f"{kind}/")]:
         digits = name.removeprefix(f"{kind}/")
-        if not digits.isascii() or not digits.isdecimal() or str(int(digits)) != digits or int(digits) > maximum:
-            raise DecodeError(f"a row without a number: {kind}")
-        found.append((int(digits), _unversioned(unread.pop(name))))
+        found.append((_number(kind, digits, maximum), _unversioned(unread.pop(name))))
     return sorted(found)
+
+
+def _number(kind: str, digits: str, maximum: int) -> int:
+    """The number in a row's name, which has one way to write it. `int` refuses very long ones by a `ValueError`."""
+    if digits.isascii() and digits.isdecimal() and len(digits) <= len(str(maximum)):
+        number = int(digits)
+        if number <= maximum and str(number) == digits:
+            return number
+    raise DecodeError(f"a row without a number: {kind}")
 
 
 def _unversioned(row: bytes) -> bytes:

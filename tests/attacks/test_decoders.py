@@ -1,6 +1,7 @@
 """Random and mutated bytes at everything that decodes: only the documented errors come out, whatever goes in.
 
-The samples are real: what two people's clients really said to each other, mutated at random places.
+The samples are real: what two people's clients really said to each other, mutated at random places. What `crypto` takes
+in is attacked further, guided by coverage and with the keys of a hostile member, in `tests/fuzzing`.
 """
 
 from __future__ import annotations

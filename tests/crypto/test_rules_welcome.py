@@ -245,7 +245,7 @@ def test_w8_an_altered_copy_of_our_leaf(world: World) -> None:
     newcomer = world.person("newcomer")
     newcomer.offer()
     bundle = bundle_of(world)
-    altered = changed_key_package(newcomer, bundle, leaf=capabilities(proposals=(0x0A0A,))).key_package
+    altered = changed_key_package(newcomer, bundle, leaf=capabilities(proposals=(0xF123,))).key_package
 
     def for_the_first(created: CreatedCommit) -> CreatedCommit:
         (place,) = created.changes.added

@@ -158,7 +158,11 @@ def test_each_damaged_row_is_noticed() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["node/", "node/x", "node/01", "node/²", "node/-1", "node/99999999999", "key/1e3", "strange", "secret/999"]
+    "name",
+    [
+        *["node/", "node/x", "node/01", "node/²", "node/-1", "node/99999999999", "key/1e3", "strange", "secret/999"],
+        pytest.param(f"node/{'9' * 5_000}", id="more digits than int() takes"),
+    ],
 )
 def test_rows_of_no_known_name(name: str) -> None:
     world = world_of(suite(1), 2)

@@ -11,7 +11,7 @@ from typing import Any
 from crypto.mls.credentials import BasicCredential
 from crypto.mls.group import Group, Member
 from tests.interop import peers
-from tests.interop.our_peer import OurPeer, UngreasedPeer
+from tests.interop.our_peer import OurPeer
 from tests.interop.peers import Peer, Sent
 
 
@@ -20,7 +20,7 @@ class MixedWorld:
     """Members of one group. Whatever is sent reaches everybody else at once and in order.
 
     `allowed` are the implementations that may ever be in the group: where OpenMLS is among them, ours send handshakes
-    as PrivateMessage and no GREASE extensions. Elsewhere `public` decides.
+    as PrivateMessage. Elsewhere `public` decides.
     """
 
     allowed: tuple[str, ...]
@@ -39,9 +39,7 @@ class MixedWorld:
         name = f"{implementation} {next(self.numbers)}"
         if implementation != "ours":
             return peers.new(implementation, name)
-        if "OpenMLS" in self.allowed:
-            return UngreasedPeer(name)
-        return OurPeer(name, public=self.public)
+        return OurPeer(name, public=self.public and "OpenMLS" not in self.allowed)
 
     def clients(self, implementations: Iterable[str]) -> list[Any]:
         return [self.client(implementation) for implementation in implementations]

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import assert_never
 
 from crypto.errors import MLSError
 from crypto.mls.config import DAY_S, HOUR_S, GroupConfig
-from crypto.mls.creation import generate_group_state
 from crypto.mls.credentials import BasicCredential
-from crypto.mls.external import create_external_commit
 from crypto.mls.group import (
     ApplicationMessage,
     Group,
@@ -25,10 +22,9 @@ from crypto.mls.group import (
     verify_group_info,
     verify_key_package,
 )
-from crypto.mls.key_package import KeyPackage, KeyPackageBundle, generate_leaf, generate_leaf_contents, sign_key_package
+from crypto.mls.key_package import KeyPackageBundle
 from crypto.mls.snapshot import load, rows
-from crypto.mls.state import no_psks
-from crypto.mls.tree_nodes import LeafIndex, LeafNode, Lifetime, ProtocolVersion
+from crypto.mls.tree_nodes import LeafIndex, Lifetime
 from crypto.suites import suite
 from tests.interop.peers import Received, Sent, now
 
@@ -164,50 +160,6 @@ class OurPeer:
         pending = external_join(verified, self.credential, self.signer, removes=removed, config=self.config)
         self.group = pending.next_group
         return Sent(pending.message)
-
-
-class UngreasedPeer(OurPeer):
-    """The same without GREASE among the extensions of leaf and key package, where §13.5 wants some.
-
-    OpenMLS 0.8.1 refuses them (its issue 2156); GREASE in the capabilities it takes.
-    """
-
-    def create(self) -> None:
-        self.group = Group(
-            generate_group_state(
-                SUITE,
-                os.urandom(16),
-                self._contents(),
-                self.signer,
-                lifetime=lifetime(),
-                now=now(),
-                extensions=(),
-                config=self.config,
-            )
-        )
-
-    def _contents(self) -> LeafNode:
-        return replace(generate_leaf_contents(self.credential, self.signer, (), ()), extensions=())
-
-    def _bundle(self) -> KeyPackageBundle:
-        init = SUITE.generate_hpke_key_pair()
-        leaf, encryption_private = generate_leaf(SUITE, self._contents(), self.signer, lifetime())
-        unsigned = KeyPackage(ProtocolVersion.MLS10, SUITE.id, init.public, leaf, (), b"")
-        return KeyPackageBundle(sign_key_package(SUITE, self.signer, unsigned), init.private, encryption_private)
-
-    def _join_externally(self, group_info: bytes, removed: LeafIndex | None) -> Sent:
-        created = create_external_commit(
-            verify_group_info(group_info, now=now()),
-            self._contents(),
-            self.signer,
-            removed=removed,
-            psk_ids=[],
-            find_psk=no_psks,
-            authenticated_data=b"",
-            config=self.config,
-        )
-        self.group = Group(created.next_state)
-        return Sent(created.message)
 
 
 def lifetime() -> Lifetime:

@@ -8,34 +8,36 @@ from __future__ import annotations
 import pytest
 
 from crypto.mls.config import GroupConfig
-from crypto.mls.extensions import GREASE
-from crypto.mls.group import verify_key_package
+from crypto.mls.extensions import GREASE, Extension
+from crypto.mls.group import create_group, verify_key_package
 from tests.interop import peers
 from tests.interop.mixed_world import MixedWorld, world_of
-from tests.interop.our_peer import OurPeer, UngreasedPeer
+from tests.interop.our_peer import SUITE, OurPeer, lifetime
 from tests.interop.peers import needs
 
 
 @needs("OpenMLS")
-def test_openmls_refuses_extensions_for_grease() -> None:
+def test_openmls_refuses_leaves_that_carry_grease() -> None:
     """OpenMLS issue 2156: it compares such an extension's type with the capabilities as if the two were different.
 
-    The leaf lists it, as §7.2 demands, and every receiver has to ignore it (§13.4). Neither founder nor newcomer may
-    carry one. GREASE among the capabilities is accepted: all other tests with OpenMLS have it there.
+    The leaf lists it, as §7.2 demands, and every receiver has to ignore it (§13.4). So our leaves and key packages
+    carry none. GREASE in capabilities and GroupInfo is accepted: all other tests with OpenMLS have it there.
     """
     world = MixedWorld(("ours", "OpenMLS"))
     us, them = OurPeer("greased"), world.client("OpenMLS")
-    us.create()
-    leaf = us.view.state.leaf(us.view.own_leaf)
-    (extension,) = leaf.extensions
-    assert extension.extension_type in GREASE
-    assert extension.extension_type in leaf.capabilities.extensions
+    us.group = create_group(
+        SUITE,
+        b"a group of greased leaves",
+        us.credential,
+        us.signer,
+        lifetime=lifetime(),
+        now=peers.now(),
+        supported_extensions=(GREASE[0],),
+        leaf_extensions=(Extension(GREASE[0], b""),),
+        config=us.config,
+    )
     with pytest.raises(OSError, match=r"LeafNodeValidation\(UnsupportedExtensions\)"):
         them.join(us.add([them.key_package()]).welcome(0))
-    them.create()
-    with pytest.raises(OSError, match="UnsupportedExtension"):
-        them.add([us.key_package()])
-    them.add([UngreasedPeer("plain").key_package()])
 
 
 @needs("OpenMLS", "mls-rs")
