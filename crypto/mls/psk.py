@@ -15,8 +15,8 @@ from crypto.secret import Secret
 from crypto.suites import CipherSuite
 from crypto.wire import Select, Uint, Uint16, Uint64, encode, struct, variant
 
-PSK_COUNT_MAX = 2**16 - 1
-"""The most PSKs in one commit: PSKLabel counts them in 16 bits."""
+PSK_COUNT_MAX = 1_024
+"""The most PSKs in one commit: as many as it may have proposals. PSKLabel could count to 2**16 - 1."""
 
 
 class PSKType(IntEnum):
@@ -71,10 +71,10 @@ def psk_secret(suite: CipherSuite, psks: Sequence[tuple[PreSharedKeyID, Secret]]
     """What all pre-shared keys of a commit give to the epoch, KDF.Nh bytes; all zero without any.
 
     psk_secret, §8.4. The order is that of the PreSharedKey proposals, or of GroupSecrets, and matters. Raises
-    `RuleViolation` C10 for more PSKs than a PSKLabel can count.
+    `RuleViolation` C10 for too many.
     """
     if len(psks) > PSK_COUNT_MAX:
-        raise RuleViolation("C10", f"{len(psks)} PSKs where {PSK_COUNT_MAX} can be counted")
+        raise RuleViolation("C10", f"{len(psks)} PSKs, where {PSK_COUNT_MAX} are enough")
     chained = suite.zero_secret
     for index, (psk_id, psk) in enumerate(psks):
         label = encode(PSKLabel(psk_id, index, len(psks)))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from crypto.mls.extensions import Extensions
 from crypto.mls.key_schedule import GroupContext
-from crypto.mls.psk import PreSharedKeyID
+from crypto.mls.psk import PSK_COUNT_MAX, PreSharedKeyID
 from crypto.secret import Secret
 from crypto.suites import HPKECiphertext
-from crypto.wire import Uint16, Uint32, struct, variant
+from crypto.wire import Max, Uint16, Uint32, struct, variant
 
 WIRE_FORMAT_WELCOME = 3
 WIRE_FORMAT_GROUP_INFO = 4
@@ -37,7 +39,7 @@ class GroupSecrets:
 
     joiner_secret: Secret
     path_secret: PathSecret | None
-    psks: tuple[PreSharedKeyID, ...]
+    psks: Annotated[tuple[PreSharedKeyID, ...], Max(PSK_COUNT_MAX)]
 
 
 @struct

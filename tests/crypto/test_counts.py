@@ -11,6 +11,7 @@ from crypto.errors import DecodeError
 from crypto.mls.credentials import CERTIFICATES_MAX, Credential
 from crypto.mls.extensions import EXTENSIONS_MAX, Extensions, ExternalSenders, RequiredCapabilities
 from crypto.mls.proposals import PROPOSALS_MAX, Commit
+from crypto.mls.psk import PSK_COUNT_MAX
 from crypto.mls.ratchet_tree import LEAF_COUNT_MAX
 from crypto.mls.tree_nodes import NODES_MAX, Capabilities, ParentNode, RatchetTreeNodes, UpdatePath
 from crypto.mls.welcome import GroupSecrets, Welcome
@@ -28,7 +29,7 @@ LISTS: dict[str, tuple[Any, int, bytes, bytes, bytes]] = {
     "required types": (RequiredCapabilities, EXTENSIONS_MAX, b"\0\0", b"\0\1", b""),
     "certificates": (Credential, CERTIFICATES_MAX, b"\0\2", b"\0", b""),
     "secrets of a Welcome": (Welcome, ITEMS_MAX, b"\0\1", b"\0\0\0", b"\0"),
-    "PSKs of a Welcome": (GroupSecrets, ITEMS_MAX, b"\0\0", b"\1\0\0", b""),
+    "PSKs of a Welcome": (GroupSecrets, PSK_COUNT_MAX, b"\0\0", b"\1\0\0", b""),
     "unmerged leaves": (ParentNode, ITEMS_MAX, b"\0\0", b"\0\0\0\1", b""),
 }
 
