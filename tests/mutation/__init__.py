@@ -1,1 +1,1 @@
-"""Mutation testing of the rules: a check is taken away or weakened, and a test must turn red. See `python -m tests.mutation --help`."""
+"""Mutation testing: each check is taken away or weakened in turn, and a test must turn red."""

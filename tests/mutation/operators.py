@@ -3,23 +3,7 @@
 A mutant is one small change to the text of a module. Whatever the change, all other code stays on its line, so that
 coverage, tracebacks and the functions that are already in memory still fit. What is never changed: the texts of errors,
 docstrings, annotations, default values and `assert`, which guards against our own bugs and never against input.
-
-=============  =======================================================================================
-`call`         a statement that only calls something is gone: a check that nobody makes
-`raise`        a refusal is gone; what comes after it runs instead
-`never`        the condition of an `if` is never true; where all that it does is raise, see `raise`
-`branch`       `a if c else b` is always `a`, or always `b`
-`compare`      < for <=, == for !=, in for not in, is for is not; sizes that differ: only one way
-`connect`      and for or
-`operand`      one operand of and, or is gone
-`not`          a not is gone
-`quantifier`   all for any, max for min
-`alternative`  isinstance without one of its classes
-`element`      tuples compared without one of their elements; a set in a rule without one of its own
-`filter`       a comprehension takes everything
-`flag`         a variable is set to True for False
-`number`       an integer of a condition, or a constant named …MAX, one more or one less
-=============  =======================================================================================
+`KINDS` lists what is.
 """
 
 from __future__ import annotations
@@ -30,6 +14,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 MODULE = "<module>"
+
+KINDS = {
+    "call": "a statement that only calls something is gone: a check that nobody makes",
+    "raise": "a refusal is gone; what comes after it runs instead",
+    "never": "the condition of an if is never true; where all that it does is raise, see raise",
+    "branch": "a if c else b is always a, or always b",
+    "compare": "< for <=, == for !=, in for not in, is for is not; sizes that differ: only one way",
+    "connect": "and for or",
+    "operand": "one operand of and, or is gone",
+    "not": "a not is gone",
+    "quantifier": "all for any, max for min",
+    "alternative": "isinstance without one of its classes",
+    "element": "tuples compared without one of their elements; a set in a rule without one of its own",
+    "filter": "a comprehension takes everything",
+    "flag": "a variable is set to True for False",
+    "number": "an integer of a condition, or a constant named …MAX, one more or one less",
+}
+"""What can be done to a check."""
 
 _COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE,
@@ -66,7 +68,7 @@ class Mutant:
     replacement: str
     line: int
     last_line: int
-    """Where the statement, or a compound statement's head, stands: a test that runs none of it cannot see the change."""
+    """Where the statement stands, or its head: a test that runs none of this cannot see the change."""
     target: str = ""
     """The variable that a changed statement of the module itself assigns."""
     ordinal: int = 1
@@ -88,10 +90,12 @@ def find_mutants(module: str, source: str, *, rules: bool) -> list[Mutant]:
     """All mutants of a module, from top to bottom. `rules`: it is one of the rule modules, where every value counts."""
     finder = _Finder(module, source, rules=rules)
     finder.visit(ast.parse(source))
-    changes = {(mutant.start, mutant.end, mutant.replacement): mutant for mutant in reversed(finder.found)}
+    changes: dict[tuple[int, int, str], Mutant] = {}
+    for mutant in finder.found:
+        changes.setdefault((mutant.start, mutant.end, mutant.replacement), mutant)
     seen: Counter[str] = Counter()
     numbered = []
-    for _, mutant in sorted(changes.items()):
+    for mutant in sorted(changes.values(), key=lambda mutant: (mutant.start, mutant.end)):
         seen[mutant.key] += 1
         numbered.append(replace(mutant, ordinal=seen[mutant.key]))
     return numbered
@@ -124,38 +128,38 @@ class _Finder(ast.NodeVisitor):
         else:
             super().visit(node)
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:  # noqa: N802 - the visitor's naming
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         self.scope.append(node.name)
         self._visit_all(node.body)
         self.scope.pop()
 
-    def visit_ClassDef(self, node: ast.ClassDef) -> None:  # noqa: N802 - the visitor's naming
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
         self.scope.append(node.name)
         self._visit_all([inner for inner in node.body if isinstance(inner, ast.FunctionDef)])
         self.scope.pop()
 
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:  # noqa: N802 - the visitor's naming
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         if node.value is not None:
             self._visit_assigned(node.target, node.value)
 
-    def visit_Assert(self, node: ast.Assert) -> None:  # noqa: N802 - the visitor's naming
+    def visit_Assert(self, node: ast.Assert) -> None:
         """Left alone, as is what an f-string holds."""
 
-    def visit_JoinedStr(self, node: ast.JoinedStr) -> None:  # noqa: N802 - the visitor's naming
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
         """Texts are not rules."""
 
     # Statements
 
-    def visit_Expr(self, node: ast.Expr) -> None:  # noqa: N802 - the visitor's naming
+    def visit_Expr(self, node: ast.Expr) -> None:
         if isinstance(node.value, ast.Call) and not _calls(node.value, "assert_never"):
             self._statement("call", node)
             self.visit(node.value)
 
-    def visit_Raise(self, node: ast.Raise) -> None:  # noqa: N802 - the visitor's naming
+    def visit_Raise(self, node: ast.Raise) -> None:
         if not (isinstance(node.exc, ast.Call) and _calls(node.exc, "AssertionError")):
             self._statement("raise", node)
 
-    def visit_If(self, node: ast.If) -> None:  # noqa: N802 - the visitor's naming
+    def visit_If(self, node: ast.If) -> None:
         if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             return
         if not all(isinstance(inner, ast.Raise) for inner in node.body):
@@ -163,11 +167,11 @@ class _Finder(ast.NodeVisitor):
         self._visit_condition(node.test)
         self._visit_all([*node.body, *node.orelse])
 
-    def visit_While(self, node: ast.While) -> None:  # noqa: N802 - the visitor's naming
+    def visit_While(self, node: ast.While) -> None:
         self._visit_condition(node.test)
         self._visit_all([*node.body, *node.orelse])
 
-    def visit_Assign(self, node: ast.Assign) -> None:  # noqa: N802 - the visitor's naming
+    def visit_Assign(self, node: ast.Assign) -> None:
         self._visit_assigned(node.targets[0], node.value)
 
     def _visit_assigned(self, target: ast.expr, value: ast.expr) -> None:
@@ -184,7 +188,7 @@ class _Finder(ast.NodeVisitor):
 
     # Expressions
 
-    def visit_Compare(self, node: ast.Compare) -> None:  # noqa: N802 - the visitor's naming
+    def visit_Compare(self, node: ast.Compare) -> None:
         sides = [node.left, *node.comparators]
         for place, op in enumerate(node.ops):
             left, right = sides[place : place + 2]
@@ -198,7 +202,7 @@ class _Finder(ast.NodeVisitor):
                 self._expression("element", node, _without_element(node, node.left, place))
         self._visit_condition(node, inside=True)
 
-    def visit_BoolOp(self, node: ast.BoolOp) -> None:  # noqa: N802 - the visitor's naming
+    def visit_BoolOp(self, node: ast.BoolOp) -> None:
         other = ast.Or() if isinstance(node.op, ast.And) else ast.And()
         self._expression("connect", node, ast.unparse(ast.BoolOp(other, node.values)))
         for place in range(len(node.values)):
@@ -207,17 +211,17 @@ class _Finder(ast.NodeVisitor):
             self._expression("operand", node, ast.unparse(kept))
         self.generic_visit(node)
 
-    def visit_UnaryOp(self, node: ast.UnaryOp) -> None:  # noqa: N802 - the visitor's naming
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> None:
         if isinstance(node.op, ast.Not):
             self._expression("not", node, ast.unparse(node.operand))
         self.generic_visit(node)
 
-    def visit_IfExp(self, node: ast.IfExp) -> None:  # noqa: N802 - the visitor's naming
+    def visit_IfExp(self, node: ast.IfExp) -> None:
         self._expression("branch", node, ast.unparse(node.body), ast.unparse(node.orelse))
         self._visit_condition(node.test)
         self._visit_all([node.body, node.orelse])
 
-    def visit_Call(self, node: ast.Call) -> None:  # noqa: N802 - the visitor's naming
+    def visit_Call(self, node: ast.Call) -> None:
         if isinstance(node.func, ast.Name) and node.func.id in _QUANTIFIERS:
             called = ast.Call(ast.Name(_QUANTIFIERS[node.func.id]), node.args, node.keywords)
             self._expression("quantifier", node, ast.unparse(called))
@@ -234,14 +238,14 @@ class _Finder(ast.NodeVisitor):
             self._visit_condition(condition)
         self.visit(node.iter)
 
-    def visit_Set(self, node: ast.Set) -> None:  # noqa: N802 - the visitor's naming
+    def visit_Set(self, node: ast.Set) -> None:
         if self.rules:
             for place in range(len(node.elts)):
                 left = [*node.elts[:place], *node.elts[place + 1 :]]
                 self._expression("element", node, ast.unparse(ast.Set(left)) if left else "set()")
         self.generic_visit(node)
 
-    def visit_Constant(self, node: ast.Constant) -> None:  # noqa: N802 - the visitor's naming
+    def visit_Constant(self, node: ast.Constant) -> None:
         if self.shown and isinstance(node.value, int) and not isinstance(node.value, bool):
             for changed in (node.value + 1, node.value - 1):
                 self._text("number", node, str(changed), None, self.shown[-1])

@@ -1,7 +1,8 @@
 """Which tests judge a mutant, and who runs them: two processes that fork, see `session`.
 
 A mutant is judged by the tests that run its lines, and by no others. First those that ended a mutant of the same
-function, then those named after the rule that is missing, then the fastest. The first that fails ends it.
+function, then those named after the rule that is missing, then one case of each test, then their other cases, the
+fastest first. The first that fails ends it.
 """
 
 from __future__ import annotations
@@ -91,9 +92,9 @@ class Memory:
 
 def map_lines(project: Project, cache: Path) -> LineMap:
     """Run all tests once under coverage, unless that was done for these very sources."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(repr((project.modules, project.tests)).encode())
     for path in sorted(project.root.glob("**/*.py")):
-        if ".venv" not in path.parts:
+        if ".venv" not in path.parts and path.parent != Path(__file__).parent:
             digest.update(path.as_posix().encode() + path.read_bytes())
     kept = cache / f"lines-{digest.hexdigest()[:16]}.json"
     if not kept.exists():
@@ -124,8 +125,9 @@ def judge(
     *,
     workers: int,
     progress: Callable[[Verdict], None],
+    cases_max: int = sys.maxsize,
 ) -> list[Verdict]:
-    """Judge all mutants, in their order."""
+    """Judge all mutants, in their order; by `cases_max` cases of each parametrized test."""
     uses = _lines_that_use_constants(project)
     own = threading.local()
     servers: list[Server] = []
@@ -135,7 +137,9 @@ def judge(
         servers.append(own.server)
 
     def one(mutant: Mutant) -> Verdict:
-        verdict = _judge(project, mutant, _judges(mutant, line_map, uses), line_map, memory, own.server)
+        judges = _judges(mutant, line_map, uses)
+        tests = _in_order(mutant, [line_map.tests[place] for place in judges if place >= 0], memory, cases_max)
+        verdict = _judge(project, mutant, tests, own.server, imported=-1 in judges)
         memory.note(verdict)
         progress(verdict)
         return verdict
@@ -164,9 +168,9 @@ class Server:
         return outcome, by
 
     def close(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
+        """End the process, whatever it is doing."""
+        self.process.kill()
+        self.process.communicate()
 
     def _read(self) -> Any:
         assert self.process.stdout is not None
@@ -191,19 +195,19 @@ def _session(program: str, order: Mapping[str, Any]) -> subprocess.Popen[str]:
 
 
 def _judge(
-    project: Project, mutant: Mutant, judges: set[int], line_map: LineMap, memory: Memory, server: Server
+    project: Project, mutant: Mutant, tests: Sequence[tuple[str, float]], server: Server, *, imported: bool
 ) -> Verdict:
-    tests = _in_order(mutant, [line_map.tests[place] for place in judges if place >= 0], memory)
+    """Run the tests against a mutant. `imported`: its line is run before all tests, too."""
     if not tests:
         return Verdict(mutant, NOT_COVERED, None, 0)
     job = {
         "path": str(project.root / mutant.module),
         "source": mutant.apply(project.source(mutant.module)),
         "name": mutant.module.removesuffix(".py").replace("/", "."),
-        "tests": [(test, 2 + 10 * seconds) for test, seconds in tests],
+        "tests": [(test, 1 + 10 * seconds) for test, seconds in tests],
     }
     outcome, by = (NOT_IN_FORCE, None) if mutant.function == MODULE else server.do(job)
-    if outcome == NOT_IN_FORCE or (outcome == SURVIVED and -1 in judges):
+    if outcome == NOT_IN_FORCE or (outcome == SURVIVED and imported):
         outcome, by = _once(project, job)
     return Verdict(mutant, outcome, by, len(tests))
 
@@ -231,13 +235,22 @@ def _judges(mutant: Mutant, line_map: LineMap, uses: Mapping[str, Mapping[str, s
     return found
 
 
-def _in_order(mutant: Mutant, tests: Sequence[tuple[str, float]], memory: Memory) -> list[tuple[str, float]]:
+def _in_order(
+    mutant: Mutant, tests: Sequence[tuple[str, float]], memory: Memory, cases_max: int
+) -> list[tuple[str, float]]:
     """Those that are likely to fail first, then the fastest."""
     known = memory.killers.get(mutant.key)
     killers = memory.by_function[f"{mutant.module} {mutant.function}"].copy()
     rule = re.search(r"\b([a-z]\d+)_", f"{mutant.before} {mutant.function}")
     named = f"::test_{rule[1]}_" if rule else "::"
-    return sorted(tests, key=lambda test: (test[0] != known, -killers[test[0]], named not in test[0], test[1]))
+    cases: Counter[str] = Counter()
+    ranked = []
+    for test, seconds in sorted(tests, key=lambda test: test[1]):
+        function = test.partition("[")[0]
+        if test == known or cases[function] < cases_max:
+            ranked.append((test != known, -killers[test], named not in test, cases[function], seconds, test))
+            cases[function] += 1
+    return [(test, seconds) for *_, seconds, test in sorted(ranked)]
 
 
 def _lines_that_use_constants(project: Project) -> dict[str, dict[str, set[int]]]:
