@@ -256,6 +256,7 @@ def main(program: str, order: dict[str, Any]) -> None:
     os.chdir(root)
     sys.path.insert(0, str(root))
     arguments = ["-q", "-s", "-p", "no:cacheprovider", "-p", "no:xdist", "--timeout=0", f"--rootdir={root}"]
+    arguments += ["--assert=plain", "--tb=native"]  # nobody reads why a test failed, and telling takes longer than it
     match program:
         case "lines":
             answer(lines(root, [*arguments, *order["tests"]], order["modules"]))

@@ -15,7 +15,6 @@ RULES = '''\
 """Toy rules."""
 
 ITEMS_MAX = 3
-WIDE = {size for size in range(9) if size > 6}
 
 
 def bounded(items):
@@ -34,10 +33,6 @@ def halved(number):
         number //= 2
         steps += 1
     return steps
-
-
-def wide(size):
-    return size in WIDE
 
 
 def nobody_calls_this(number):
@@ -70,9 +65,6 @@ def test_halved():
     assert toy.halved(6) == 3
 
 
-def test_wide():
-    assert toy.wide(7)
-    assert not toy.wide(6)
 """
 
 
@@ -88,7 +80,7 @@ def run(project: Project, line_map: LineMap) -> dict[str, Verdict]:
     mutants = find_mutants("toy.py", project.source("toy.py"), rules=True)
     memory = Memory.of(project.root / "killers.json")
     seen: list[Verdict] = []
-    verdicts = judge(project, mutants, line_map, memory, workers=2, progress=seen.append)
+    verdicts = judge(project, mutants, line_map, memory, workers=1, progress=seen.append)
     assert [verdict.mutant for verdict in verdicts] == mutants
     assert sorted(verdict.mutant.key for verdict in seen) == sorted(mutant.key for mutant in mutants)
     return {verdict.mutant.key.removeprefix("toy.py "): verdict for verdict in verdicts}
@@ -102,10 +94,6 @@ def test_what_becomes_of_mutants(project: Project, tmp_path: Path) -> None:
         # A change of the module itself is in force from the import on.
         "<module> number: 3 -> (3) + 1": KILLED,
         "<module> number: 3 -> (3) - 1": KILLED,
-        "<module> compare: size > 6 -> size >= 6": KILLED,
-        "<module> filter: size > 6 -> True": KILLED,
-        "<module> number: size > 6 -> size > 5": KILLED,
-        "<module> number: size > 6 -> size > 7": KILLED,
         "bounded compare: len(items) > ITEMS_MAX -> len(items) >= ITEMS_MAX": KILLED,
         'bounded raise: raise ValueError("too many") -> pass': KILLED,
         # No test tries 0, nor the largest negative number.
@@ -116,7 +104,6 @@ def test_what_becomes_of_mutants(project: Project, tmp_path: Path) -> None:
         "halved compare: number > 0 -> number >= 0": TIMED_OUT,
         "halved number: number > 0 -> number > 1": KILLED,
         "halved number: number > 0 -> number > -1": TIMED_OUT,
-        "wide compare: size in WIDE -> size not in WIDE": KILLED,
         "nobody_calls_this compare: number > 1 -> number >= 1": NOT_COVERED,
         "nobody_calls_this number: number > 1 -> number > 2": NOT_COVERED,
         "nobody_calls_this number: number > 1 -> number > 0": NOT_COVERED,
