@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from tests.mutation.targets import PROJECT, ROOT, all_mutants
 
 CACHE = ROOT / "build" / "mutants"
 RESULTS = ROOT / "docs" / "mutants.json"
-QUICK_CASES = 2
+QUICK_SECONDS = 3
 
 KINDS_TEXT = "\n".join(f"  {kind:12} {text}" for kind, text in KINDS.items())
 
@@ -61,7 +62,7 @@ def parse() -> argparse.Namespace:
         "--equivalent", action="store_true", help="also run what equivalent.toml lists, to see that the list is right"
     )
     parser.add_argument(
-        "--quick", action="store_true", help="run two cases of each parametrized test only: survivors may be false"
+        "--quick", action="store_true", help=f"try each mutant for {QUICK_SECONDS} seconds only: survivors may be false"
     )
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes that run tests (default: 2)")
     return parser.parse_args()
@@ -98,9 +99,9 @@ def main() -> int:
             report.write_survivors(progress.console, report.open_verdicts([verdict], listed))
 
         memory = Memory.of(CACHE / "killers.json")
-        cases_max = QUICK_CASES if chosen.quick else sys.maxsize
+        seconds_max = QUICK_SECONDS if chosen.quick else math.inf
         verdicts = judge(
-            PROJECT, to_run, line_map, memory, workers=chosen.workers, progress=advance, cases_max=cases_max
+            PROJECT, to_run, line_map, memory, workers=chosen.workers, progress=advance, seconds_max=seconds_max
         )
 
     rows = report.summary(mutants, verdicts, listed)

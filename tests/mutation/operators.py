@@ -177,7 +177,12 @@ class _Finder(ast.NodeVisitor):
     def _visit_assigned(self, target: ast.expr, value: ast.expr) -> None:
         self.target = target.id if isinstance(target, ast.Name) else ""
         if not self.scope and isinstance(target, ast.Name) and target.id.endswith("MAX"):
-            self._expression("number", value, f"({ast.unparse(value)}) + 1", f"({ast.unparse(value)}) - 1")
+            text, (start, end) = ast.unparse(value), self._range(value)
+            for changed in (f"({text}) + 1", f"({text}) - 1"):
+                lost = self._lost_lines(start, end)
+                self._add(
+                    "number", start, end, f"({changed}{lost})", f"{target.id} = {text}", f"{target.id} = {changed}"
+                )
         elif self.scope and isinstance(value, ast.Constant) and isinstance(value.value, bool):
             self._text("flag", value, str(not value.value), f"{ast.unparse(target)} = {value.value}", None)
         elif self.scope or self.rules:

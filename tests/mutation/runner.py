@@ -1,8 +1,8 @@
 """Which tests judge a mutant, and who runs them: two processes that fork, see `session`.
 
 A mutant is judged by the tests that run its lines, and by no others. First those that ended a mutant of the same
-function, then those named after the rule that is missing, then one case of each test, then their other cases, the
-fastest first. The first that fails ends it.
+function, then those named after the rule that is missing, then those in the module's own test file; one case of each
+test before its other cases, and the fastest first. The first that fails ends it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import math
 import re
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -125,9 +127,9 @@ def judge(
     *,
     workers: int,
     progress: Callable[[Verdict], None],
-    cases_max: int = sys.maxsize,
+    seconds_max: float = math.inf,
 ) -> list[Verdict]:
-    """Judge all mutants, in their order; by `cases_max` cases of each parametrized test."""
+    """Judge all mutants, in their order; by the first of its tests that together take `seconds_max`."""
     uses = _lines_that_use_constants(project)
     own = threading.local()
     servers: list[Server] = []
@@ -138,7 +140,7 @@ def judge(
 
     def one(mutant: Mutant) -> Verdict:
         judges = _judges(mutant, line_map, uses)
-        tests = _in_order(mutant, [line_map.tests[place] for place in judges if place >= 0], memory, cases_max)
+        tests = _in_order(mutant, [line_map.tests[place] for place in judges if place >= 0], memory, seconds_max)
         verdict = _judge(project, mutant, tests, own.server, imported=-1 in judges)
         memory.note(verdict)
         progress(verdict)
@@ -236,21 +238,24 @@ def _judges(mutant: Mutant, line_map: LineMap, uses: Mapping[str, Mapping[str, s
 
 
 def _in_order(
-    mutant: Mutant, tests: Sequence[tuple[str, float]], memory: Memory, cases_max: int
+    mutant: Mutant, tests: Sequence[tuple[str, float]], memory: Memory, seconds_max: float
 ) -> list[tuple[str, float]]:
     """Those that are likely to fail first, then the fastest."""
     known = memory.killers.get(mutant.key)
     killers = memory.by_function[f"{mutant.module} {mutant.function}"].copy()
     rule = re.search(r"\b([a-z]\d+)_", f"{mutant.before} {mutant.function}")
     named = f"::test_{rule[1]}_" if rule else "::"
+    own_file = re.compile(rf"/test_(rules_)?{Path(mutant.module).stem}")
     cases: Counter[str] = Counter()
     ranked = []
     for test, seconds in sorted(tests, key=lambda test: test[1]):
         function = test.partition("[")[0]
-        if test == known or cases[function] < cases_max:
-            ranked.append((test != known, -killers[test], named not in test, cases[function], seconds, test))
-            cases[function] += 1
-    return [(test, seconds) for *_, seconds, test in sorted(ranked)]
+        likely = (test != known, -killers[test], named not in test, own_file.search(test) is None)
+        ranked.append((*likely, cases[function], seconds, test))
+        cases[function] += 1
+    ordered = [(test, seconds) for *_, seconds, test in sorted(ranked)]
+    used = accumulate(seconds for _, seconds in ordered)
+    return [test for test, until in zip(ordered, used, strict=True) if until <= seconds_max or test[0] == known]
 
 
 def _lines_that_use_constants(project: Project) -> dict[str, dict[str, set[int]]]:

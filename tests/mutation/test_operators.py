@@ -85,8 +85,8 @@ def test_annotations_and_defaults_are_left_alone() -> None:
 def test_limits_are_changed_and_other_constants_of_a_module_are_not() -> None:
     source = "ITEMS_MAX = 2**16\nFORMAT = 5\n"
     assert changes(source, rules=False) == [
-        ("number", "2 ** 16", "(2 ** 16) + 1"),
-        ("number", "2 ** 16", "(2 ** 16) - 1"),
+        ("number", "ITEMS_MAX = 2 ** 16", "ITEMS_MAX = (2 ** 16) + 1"),
+        ("number", "ITEMS_MAX = 2 ** 16", "ITEMS_MAX = (2 ** 16) - 1"),
     ]
     (mutant, _) = find_mutants("module.py", source, rules=False)
     assert (mutant.function, mutant.target) == (MODULE, "ITEMS_MAX")

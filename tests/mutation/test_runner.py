@@ -92,8 +92,8 @@ def test_what_becomes_of_mutants(project: Project, tmp_path: Path) -> None:
     outcomes = {key: verdict.outcome for key, verdict in found.items()}
     assert outcomes == {
         # A change of the module itself is in force from the import on.
-        "<module> number: 3 -> (3) + 1": KILLED,
-        "<module> number: 3 -> (3) - 1": KILLED,
+        "<module> number: ITEMS_MAX = 3 -> ITEMS_MAX = (3) + 1": KILLED,
+        "<module> number: ITEMS_MAX = 3 -> ITEMS_MAX = (3) - 1": KILLED,
         "bounded compare: len(items) > ITEMS_MAX -> len(items) >= ITEMS_MAX": KILLED,
         'bounded raise: raise ValueError("too many") -> pass': KILLED,
         # No test tries 0, nor the largest negative number.
