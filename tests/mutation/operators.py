@@ -9,6 +9,7 @@ docstrings, annotations, default values and `assert`, which guards against our o
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -71,6 +72,8 @@ class Mutant:
     """Where the statement stands, or its head: a test that runs none of this cannot see the change."""
     target: str = ""
     """The variable that a changed statement of the module itself assigns."""
+    rule: str = ""
+    """The id of the rule that is changed, in small letters, if the code tells: tests named after it come first."""
     ordinal: int = 1
     """Which of the same changes in one function."""
 
@@ -115,6 +118,7 @@ class _Finder(ast.NodeVisitor):
         self.scope: list[str] = []
         self.span = (1, 1)
         self.target = ""
+        self.rule = ""
         self.shown: list[ast.expr] = []
         """The conditions that enclose what is visited: the innermost is what a change to a number is shown in."""
 
@@ -122,9 +126,10 @@ class _Finder(ast.NodeVisitor):
 
     def visit(self, node: ast.AST) -> None:
         if isinstance(node, ast.stmt):
-            outer, self.span = self.span, _head(node)
+            outer = self.span, self.rule
+            self.span, self.rule = _head(node), _rule(node) or self.rule
             super().visit(node)
-            self.span = outer
+            self.span, self.rule = outer
         else:
             super().visit(node)
 
@@ -289,7 +294,9 @@ class _Finder(ast.NodeVisitor):
     def _add(self, kind: str, start: int, end: int, replacement: str, before: str, after: str) -> None:
         function = ".".join(self.scope) or MODULE
         self.found.append(
-            Mutant(self.module, function, kind, before, after, start, end, replacement, *self.span, self.target)
+            Mutant(
+                self.module, function, kind, before, after, start, end, replacement, *self.span, self.target, self.rule
+            )
         )
 
     def _range(self, node: ast.expr | ast.stmt) -> tuple[int, int]:
@@ -315,6 +322,18 @@ def _head(node: ast.stmt) -> tuple[int, int]:
         first = body[0].pattern if isinstance(body[0], ast.match_case) else body[0]
         last = max(node.lineno, first.lineno - 1)
     return node.lineno, last
+
+
+def _rule(node: ast.stmt) -> str:
+    """The id of the rule that a statement is about: by its name, by what it calls, or by what it raises."""
+    named = re.match(r"([a-z]\d+)_", getattr(node, "name", ""))
+    if named:
+        return named[1]
+    if not isinstance(node, ast.Expr | ast.Raise | ast.If):
+        return ""
+    called = re.search(r"\b([a-z]\d+)_", ast.unparse(node)) if isinstance(node, ast.Expr) else None
+    raised = re.search(r"RuleViolation\('([A-Z]\d+)'", ast.unparse(node))
+    return called[1] if called else raised[1].lower() if raised else ""
 
 
 def _calls(node: ast.Call, name: str) -> bool:

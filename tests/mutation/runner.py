@@ -243,8 +243,7 @@ def _in_order(
     """Those that are likely to fail first, then the fastest."""
     known = memory.killers.get(mutant.key)
     killers = memory.by_function[f"{mutant.module} {mutant.function}"].copy()
-    rule = re.search(r"\b([a-z]\d+)_", f"{mutant.before} {mutant.function}")
-    named = f"::test_{rule[1]}_" if rule else "::"
+    named = f"::test_{mutant.rule}_" if mutant.rule else "::"
     own_file = re.compile(rf"/test_(rules_)?{Path(mutant.module).stem}")
     cases: Counter[str] = Counter()
     ranked = []

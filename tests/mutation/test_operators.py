@@ -112,6 +112,19 @@ def test_a_change_knows_the_lines_that_a_test_must_run() -> None:
     assert spans == {("never", 2, 5), ("connect", 2, 5), ("operand", 2, 5), ("call", 6, 8)}
 
 
+@pytest.mark.parametrize(
+    "source, rule",
+    [
+        ("def l13_key_unique(a):\n    return a < b\n", "l13"),
+        ("def check(a):\n    rules.l13_key_unique(a)\n", "l13"),
+        ('def check(a):\n    if a < b:\n        raise RuleViolation("L13", "twice")\n', "l13"),
+        ("def check(a):\n    return a < b\n", ""),
+    ],
+)
+def test_a_change_knows_its_rule(source: str, rule: str) -> None:
+    assert {mutant.rule for mutant in find_mutants("m.py", source, rules=True)} == {rule}
+
+
 def test_the_same_change_twice_in_a_function_has_two_names() -> None:
     source = inside("check(a)\ncheck(a)")
     keys = [mutant.key for mutant in find_mutants("m.py", source, rules=True)]
