@@ -146,10 +146,11 @@ def judge(
         progress(verdict)
         return verdict
 
+    pool = ThreadPoolExecutor(workers, initializer=start)
     try:
-        with ThreadPoolExecutor(workers, initializer=start) as pool:
-            return list(pool.map(one, mutants))
+        return list(pool.map(one, mutants))
     finally:
+        pool.shutdown(cancel_futures=True)  # whoever interrupts a run need not wait for the rest of it
         for server in servers:
             server.close()
         memory.save()

@@ -1,0 +1,85 @@
+"""Limits to the last unit: what is just allowed is accepted, one more is refused. Numbers stand as they are meant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from crypto.errors import GenerationTooFar, RuleViolation, UsageError
+from crypto.mls.config import DEFAULT_CONFIG, GroupConfig
+from crypto.mls.rules import commit as commit_rules
+from crypto.mls.rules import leaf as leaf_rules
+from crypto.mls.secret_tree import Generation, LeafRatchets, Ratchet, RatchetKind, SecretTree
+from crypto.mls.tree_nodes import LeafIndex, Lifetime
+from crypto.secret import Secret
+from crypto.suites import suite
+
+SUITE = suite(1)
+LIFETIME = Lifetime(1_000, 2_000)
+TOLERANT = replace(DEFAULT_CONFIG, send_tolerance_s=10, receive_tolerance_s=20, join_tolerance_s=30, lifetime_max_s=500)
+
+LifetimeRule = Callable[[Lifetime, GroupConfig, int], None]
+
+
+def refused(rule: str, action: Callable[[], object]) -> None:
+    with pytest.raises(RuleViolation) as caught:
+        action()
+    assert caught.value.rule == rule
+
+
+@pytest.mark.parametrize(
+    "check, rule, tolerance_s",
+    [
+        (leaf_rules.l9_lifetime_of_sent_leaf, "L9", 10),
+        (leaf_rules.l10_lifetime_of_received_leaf, "L10", 20),
+        (leaf_rules.l10_lifetime_of_standing_leaf, "L10", 30),
+    ],
+)
+def test_l9_l10_a_lifetime_holds_to_its_last_second(check: LifetimeRule, rule: str, tolerance_s: int) -> None:
+    first, last = 1_000 - tolerance_s, 2_000 + tolerance_s
+    check(LIFETIME, TOLERANT, first)
+    check(LIFETIME, TOLERANT, last)
+    refused(rule, lambda: check(LIFETIME, TOLERANT, first - 1))
+    refused(rule, lambda: check(LIFETIME, TOLERANT, last + 1))
+
+
+@pytest.mark.parametrize("length_s", [0, 500])
+def test_a_lifetime_may_be_an_instant_or_the_longest_there_is(length_s: int) -> None:
+    leaf_rules.l11_total_lifetime(Lifetime(1_000, 1_000 + length_s), TOLERANT)
+
+
+@pytest.mark.parametrize("length_s", [-1, 501])
+def test_l11_a_lifetime_is_neither_less_than_an_instant_nor_longer(length_s: int) -> None:
+    refused("L11", lambda: leaf_rules.l11_total_lifetime(Lifetime(1_000, 1_000 + length_s), TOLERANT))
+
+
+def test_u13_the_last_epoch_but_one_has_a_successor() -> None:
+    commit_rules.u13_epoch_can_grow(2**64 - 2)
+    refused("U13", lambda: commit_rules.u13_epoch_can_grow(2**64 - 1))
+
+
+def ratchet_at(generation: int) -> SecretTree:
+    root = Secret(bytes(32))
+    return SecretTree(SUITE, 1, LeafRatchets(Ratchet(root, 0, ()), Ratchet(root, generation, ())))
+
+
+def test_r10_thirty_two_bits_of_generations_and_not_one_more() -> None:
+    tree, generation, _ = ratchet_at(2**32 - 1).next_key(LeafIndex(0), RatchetKind.APPLICATION)
+    assert generation == 2**32 - 1
+    with pytest.raises(UsageError):
+        tree.next_key(LeafIndex(0), RatchetKind.APPLICATION)
+
+
+def test_r2_a_thousand_generations_may_be_skipped_and_not_one_more() -> None:
+    tree = ratchet_at(7)
+    with pytest.raises(GenerationTooFar):
+        tree.key_for(LeafIndex(0), RatchetKind.APPLICATION, Generation(7 + 1_001))
+    after, _ = tree.key_for(LeafIndex(0), RatchetKind.APPLICATION, Generation(7 + 1_000))
+    assert isinstance(after.root, LeafRatchets)
+    kept = [skipped.generation for skipped in after.root.application.skipped]
+    assert kept == list(range(7, 7 + 1_000))
+    further, _ = after.key_for(LeafIndex(0), RatchetKind.APPLICATION, Generation(7 + 1_002))
+    assert isinstance(further.root, LeafRatchets)
+    assert [skipped.generation for skipped in further.root.application.skipped] == [*kept[1:], 7 + 1_001]
