@@ -9,14 +9,17 @@ import pytest
 
 from crypto.errors import GenerationTooFar, RuleViolation, UsageError
 from crypto.mls.config import DEFAULT_CONFIG, GroupConfig
+from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.rules import commit as commit_rules
 from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.secret_tree import Generation, LeafRatchets, Ratchet, RatchetKind, SecretTree
-from crypto.mls.tree_nodes import LeafIndex, Lifetime
+from crypto.mls.tree_nodes import LeafIndex, Lifetime, NodeIndex, ParentNode
 from crypto.secret import Secret
 from crypto.suites import suite
+from tests.crypto.tree_samples import client, grown
 
 SUITE = suite(1)
+LEAF = client(SUITE, "client").leaf
 LIFETIME = Lifetime(1_000, 2_000)
 TOLERANT = replace(DEFAULT_CONFIG, send_tolerance_s=10, receive_tolerance_s=20, join_tolerance_s=30, lifetime_max_s=500)
 
@@ -83,3 +86,45 @@ def test_r2_a_thousand_generations_may_be_skipped_and_not_one_more() -> None:
     further, _ = after.key_for(LeafIndex(0), RatchetKind.APPLICATION, Generation(7 + 1_002))
     assert isinstance(further.root, LeafRatchets)
     assert [skipped.generation for skipped in further.root.application.skipped] == [*kept[1:], 7 + 1_001]
+
+
+# Trees
+
+
+def test_t11_a_tree_of_65_536_members_is_full() -> None:
+    tree = RatchetTree.of_nodes(SUITE, [*[LEAF, None] * 65_535, LEAF])
+    assert tree.leaf_count == 65_536
+    refused("T11", tree.with_room)
+    refused("T11", lambda: tree.add_leaf(LEAF))
+
+
+def test_t11_a_tree_of_one_member_has_no_right_half_that_could_be_blank() -> None:
+    RatchetTree.of_leaf(SUITE, LEAF).verify_structure()
+
+
+def test_t11_a_tree_that_ends_in_a_parent_is_as_wide_as_that_parent_says() -> None:
+    tree = RatchetTree.of_nodes(SUITE, [LEAF, ParentNode(SUITE.generate_hpke_key_pair().public, b"", ())])
+    assert tree.leaf_count == 2
+    refused("T11", tree.verify_structure)
+
+
+@pytest.mark.parametrize("node", [-1, 3])
+def test_beside_a_tree_all_is_blank(node: int) -> None:
+    assert grown(SUITE, 2).tree.node(NodeIndex(node)) is None
+
+
+@pytest.mark.parametrize("leaf", [-1, 2])
+def test_c9_there_is_no_path_from_beside_a_tree(leaf: int) -> None:
+    refused("C9", lambda: grown(SUITE, 2).tree.filtered_direct_path(LeafIndex(leaf)))
+
+
+@pytest.mark.parametrize("leaf", [-1, 2])
+def test_p2_p3_nobody_is_changed_beside_a_tree(leaf: int) -> None:
+    refused("P2", lambda: grown(SUITE, 2).tree.update_leaf(LeafIndex(leaf), LEAF))
+    refused("P3", lambda: grown(SUITE, 2).tree.remove_leaf(LeafIndex(leaf)))
+
+
+def test_the_first_place_is_a_place_like_any_other() -> None:
+    tree = grown(SUITE, 2).tree.remove_leaf(LeafIndex(0))
+    assert tree.with_room() == (tree, LeafIndex(0))
+    assert tree.add_leaf(LEAF)[1] == LeafIndex(0)
