@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from crypto.errors import GenerationTooFar, RuleViolation, UsageError
+from crypto.errors import DecodeError, GenerationTooFar, RuleViolation, UsageError
 from crypto.mls.config import DEFAULT_CONFIG, GroupConfig
+from crypto.mls.psk import ExternalPSK, PreSharedKeyID, psk_secret
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.rules import commit as commit_rules
 from crypto.mls.rules import leaf as leaf_rules
@@ -16,6 +17,7 @@ from crypto.mls.secret_tree import Generation, LeafRatchets, Ratchet, RatchetKin
 from crypto.mls.tree_nodes import LeafIndex, Lifetime, NodeIndex, ParentNode
 from crypto.secret import Secret
 from crypto.suites import suite
+from crypto.wire import Uint8, decode_as, encode_length
 from tests.crypto.tree_samples import client, grown
 
 SUITE = suite(1)
@@ -128,3 +130,35 @@ def test_the_first_place_is_a_place_like_any_other() -> None:
     tree = grown(SUITE, 2).tree.remove_leaf(LeafIndex(0))
     assert tree.with_room() == (tree, LeafIndex(0))
     assert tree.add_leaf(LEAF)[1] == LeafIndex(0)
+
+
+# Sizes and counts
+
+
+def test_c4_an_input_of_64_mib_is_the_largest() -> None:
+    largest = encode_length(2**26 - 4) + bytes(2**26 - 4)
+    assert len(decode_as(bytes, largest)) == 2**26 - 4
+    with pytest.raises(DecodeError, match="larger than"):
+        decode_as(bytes, largest + b"\0")
+
+
+def test_c10_a_vector_of_65_536_items_is_the_longest() -> None:
+    assert len(decode_as(tuple[Uint8, ...], encode_length(65_536) + bytes(65_536))) == 65_536
+    with pytest.raises(DecodeError, match="more than 65536 items"):
+        decode_as(tuple[Uint8, ...], encode_length(65_537) + bytes(65_537))
+
+
+@pytest.mark.parametrize("length, size", [(63, 1), (64, 2), (2**14 - 1, 2), (2**14, 4), (2**30 - 1, 4)])
+def test_c2_a_length_takes_as_few_bytes_as_it_can(length: int, size: int) -> None:
+    assert len(encode_length(length)) == size
+
+
+def test_c4_a_length_of_31_bits_has_no_encoding() -> None:
+    with pytest.raises(ValueError, match="do not fit a vector"):
+        encode_length(2**30)
+
+
+def test_c10_a_commit_counts_65_535_psks() -> None:
+    one = (PreSharedKeyID(ExternalPSK(b"name"), bytes(32)), Secret(bytes(32)))
+    assert len(psk_secret(SUITE, [one] * 65_535)) == 32
+    refused("C10", lambda: psk_secret(SUITE, [one] * 65_536))
