@@ -15,6 +15,7 @@ from crypto import wire
 from crypto.errors import DecodeError
 from crypto.mls import credentials, extensions, framing, proposals, psk, tree_nodes, welcome
 from crypto.mls.secret_tree import LeafRatchets
+from crypto.mls.tree_nodes import LeafIndex
 from crypto.secret import Secret
 from tests.vectors import Case, each
 
@@ -388,3 +389,29 @@ def test_an_annotation_without_meaning_is_an_error_at_once() -> None:
     for annotation in (str, dict[str, int], Annotated[bytes, "mark"], Annotated[int, wire.Depends(len)], int | str):
         with pytest.raises(TypeError, match="no wire encoding"):
             wire.codec_of(annotation)
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        tuple[wire.Uint8, wire.Uint8],
+        dict[bytes, ...],
+        dict[bytes, None],
+        bytes | None | wire.Uint8,
+    ],
+    ids=str,
+)
+def test_what_only_looks_like_a_vector_or_an_optional_is_neither(annotation: object) -> None:
+    with pytest.raises(TypeError, match="no wire encoding"):
+        wire.codec_of(annotation)
+
+
+def test_a_named_integer_is_marked_like_any_other() -> None:
+    assert wire.decode_as(Annotated[LeafIndex, wire.Uint(2)], b"\x01\x02") == 0x0102
+
+
+@pytest.mark.parametrize("item", [Annotated[bytes, wire.Fixed(2)], wire.Uint16], ids=["bytes", "integer"])
+def test_c5_the_last_item_of_a_vector_takes_nothing_from_behind_it(item: Any) -> None:
+    assert wire.decode_prefix(tuple[item, ...], b"\x04\0\1\0\2" + b"\0\3")[1] == 5
+    with pytest.raises(DecodeError, match="ends inside"):
+        wire.decode_prefix(tuple[item, ...], b"\x03\0\1\0" + b"\2\0\3")
