@@ -410,6 +410,25 @@ def test_a_named_integer_is_marked_like_any_other() -> None:
     assert wire.decode_as(Annotated[LeafIndex, wire.Uint(2)], b"\x01\x02") == 0x0102
 
 
+@wire.variant(0x0102)
+class TagOnly:
+    """A choice without content: its tag is all there is of it."""
+
+
+@wire.variant(0x0304)
+class TagAndByte:
+    """A choice with content."""
+
+    content: wire.Uint8
+
+
+def test_c5_a_tag_takes_nothing_from_behind_its_vector() -> None:
+    choices = tuple[Annotated[TagOnly | TagAndByte, wire.Select(2)], ...]
+    assert wire.decode_prefix(choices, b"\x02\1\2")[0] == (TagOnly(),)
+    with pytest.raises(DecodeError, match="truncated type tag"):
+        wire.decode_prefix(choices, b"\x01\1\2")
+
+
 @pytest.mark.parametrize("item", [Annotated[bytes, wire.Fixed(2)], wire.Uint16], ids=["bytes", "integer"])
 def test_c5_the_last_item_of_a_vector_takes_nothing_from_behind_it(item: Any) -> None:
     assert wire.decode_prefix(tuple[item, ...], b"\x04\0\1\0\2" + b"\0\3")[1] == 5

@@ -140,7 +140,9 @@ def judge(
 
     def one(mutant: Mutant) -> Verdict:
         judges = _judges(mutant, line_map, uses)
-        tests = _in_order(mutant, [line_map.tests[place] for place in judges if place >= 0], memory, seconds_max)
+        # What is run at import only may matter to any test.
+        places = range(len(line_map.tests)) if judges == {-1} else judges - {-1}
+        tests = _in_order(mutant, [line_map.tests[place] for place in places], memory, seconds_max)
         verdict = _judge(project, mutant, tests, own.server, imported=-1 in judges)
         memory.note(verdict)
         progress(verdict)

@@ -17,6 +17,13 @@ RULES = '''\
 ITEMS_MAX = 3
 
 
+def largest(first, second):
+    return first if first > second else second
+
+
+LARGEST = largest(5, 2)
+
+
 def bounded(items):
     if len(items) > ITEMS_MAX:
         raise ValueError("too many")
@@ -61,6 +68,10 @@ def test_positive():
         toy.positive(-1)
 
 
+def test_largest():
+    assert toy.LARGEST == 5
+
+
 def test_halved():
     assert toy.halved(6) == 3
 
@@ -95,6 +106,10 @@ def test_what_becomes_of_mutants(project: Project, tmp_path: Path) -> None:
         "<module> number: ITEMS_MAX = 3 -> ITEMS_MAX = (3) + 1": KILLED,
         "<module> number: ITEMS_MAX = 3 -> ITEMS_MAX = (3) - 1": KILLED,
         "bounded compare: len(items) > ITEMS_MAX -> len(items) >= ITEMS_MAX": KILLED,
+        # Only the import runs this.
+        "largest branch: first if first > second else second -> first": SURVIVED,
+        "largest branch: first if first > second else second -> second": KILLED,
+        "largest compare: first > second -> first >= second": SURVIVED,
         'bounded raise: raise ValueError("too many") -> pass': KILLED,
         # No test tries 0, nor the largest negative number.
         "positive compare: number < 0 -> number <= 0": SURVIVED,
