@@ -238,11 +238,12 @@ def test_w12_an_extension_that_we_do_not_support(world: World) -> None:
 def test_w13_unknown_group_info_extensions_are_ignored(world: World) -> None:
     honest = group_info_module.sign_group_info
 
-    def with_grease(suite_: Any, signer: Any, group_info: Any) -> Any:
-        return honest(suite_, signer, replace(group_info, extensions=(*group_info.extensions, Extension(0x0A0A, b"x"))))
+    def with_unknown(suite_: Any, signer: Any, group_info: Any) -> Any:
+        # No value for GREASE: one of them, drawn at random, is there already, and a type stands once (rule L18).
+        return honest(suite_, signer, replace(group_info, extensions=(*group_info.extensions, Extension(0xF124, b"x"))))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(group_info_module, "sign_group_info", with_grease)
+        patch.setattr(group_info_module, "sign_group_info", with_unknown)
         welcome = invited(world, lambda created: created)
     world.people["newcomer"].accept(welcome)
 
