@@ -148,15 +148,20 @@ def once(arguments: Sequence[str], job: Job) -> tuple[str, str | None]:
 
 
 def _first_failure(job: Job, collected: Sequence[pytest.Item], failures: Failures) -> str | None:
+    """The first test that fails, and fails again: one that fails now and then tells nothing about a mutant."""
     items = {item.nodeid: item for item in collected}
     chosen = [(items[test], limit_s) for test, limit_s in job["tests"] if test in items]
     for place, (item, limit_s) in enumerate(chosen):
-        # The signal's default action ends the process.
-        signal.setitimer(signal.ITIMER_PROF, limit_s)
+        # The default action of this timer's signal ends the process.
         following = chosen[place + 1][0] if place + 1 < len(chosen) else None
-        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-        if failures.first is not None:
-            return failures.first
+        for _ in range(2):
+            failures.first = None
+            signal.setitimer(signal.ITIMER_PROF, limit_s)
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            if failures.first is None:
+                break
+        else:
+            return item.nodeid
     return None
 
 

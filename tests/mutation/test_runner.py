@@ -48,6 +48,8 @@ def nobody_calls_this(number):
 '''
 
 TESTS = """\
+import pathlib
+
 import pytest
 
 import toy
@@ -70,6 +72,14 @@ def test_positive():
 
 def test_largest():
     assert toy.LARGEST == 5
+
+
+def test_that_fails_every_other_time():
+    count = pathlib.Path(__file__).with_name("count")
+    runs = int(count.read_text()) + 1 if count.exists() else 1
+    count.write_text(str(runs))
+    toy.positive(1)
+    assert runs % 2 == 1
 
 
 def test_halved():
@@ -111,7 +121,7 @@ def test_what_becomes_of_mutants(project: Project, tmp_path: Path) -> None:
         "largest branch: first if first > second else second -> second": KILLED,
         "largest compare: first > second -> first >= second": SURVIVED,
         'bounded raise: raise ValueError("too many") -> pass': KILLED,
-        # No test tries 0, nor the largest negative number.
+        # No test tries 0, and one that fails every other time is no witness.
         "positive compare: number < 0 -> number <= 0": SURVIVED,
         "positive number: number < 0 -> number < 1": SURVIVED,
         "positive number: number < 0 -> number < -1": KILLED,
@@ -127,7 +137,7 @@ def test_what_becomes_of_mutants(project: Project, tmp_path: Path) -> None:
     assert (
         found["bounded compare: len(items) > ITEMS_MAX -> len(items) >= ITEMS_MAX"].by == "test_toy.py::test_bounded[3]"
     )
-    assert found["positive compare: number < 0 -> number <= 0"].judges == 1
+    assert found["positive compare: number < 0 -> number <= 0"].judges == 2
 
     # A second run knows the lines and the tests that killed.
     assert map_lines(project, tmp_path / "cache") == line_map
