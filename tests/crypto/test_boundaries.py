@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from crypto.errors import DecodeError, GenerationTooFar, RuleViolation, UsageError
 from crypto.mls.config import DEFAULT_CONFIG, GroupConfig
-from crypto.mls.psk import ExternalPSK, PreSharedKeyID, psk_secret
+from crypto.mls.group import StagedCommit
+from crypto.mls.proposals import ReInit
+from crypto.mls.psk import ExternalPSK, PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage, psk_secret
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.rules import commit as commit_rules
 from crypto.mls.rules import leaf as leaf_rules
+from crypto.mls.rules import welcome as welcome_rules
 from crypto.mls.secret_tree import Generation, LeafRatchets, Ratchet, RatchetKind, SecretTree
 from crypto.mls.tree_nodes import LeafIndex, Lifetime, NodeIndex, ParentNode
 from crypto.secret import Secret
 from crypto.suites import suite
 from crypto.wire import Uint8, decode_as, encode_length
+from tests.crypto.forge import assert_refused
 from tests.crypto.tree_samples import client, grown
+from tests.crypto.world import NOW, world_of
 
 SUITE = suite(1)
 LEAF = client(SUITE, "client").leaf
@@ -63,6 +69,42 @@ def test_l11_a_lifetime_is_neither_less_than_an_instant_nor_longer(length_s: int
 def test_u13_the_last_epoch_but_one_has_a_successor() -> None:
     commit_rules.u13_epoch_can_grow(2**64 - 2)
     refused("U13", lambda: commit_rules.u13_epoch_can_grow(2**64 - 1))
+
+
+def test_u13_nobody_follows_a_commit_out_of_the_last_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = world_of(SUITE, 2)
+    pending, receiver = world["person 0"].commit(now=NOW), world["person 1"]
+    with monkeypatch.context() as patch:
+        patch.setattr(commit_rules, "EPOCH_MAX", receiver.epoch)
+        assert_refused("U13", lambda: receiver.receive(pending.message, NOW), receiver)
+    assert isinstance(receiver.receive(pending.message, NOW), StagedCommit)
+
+
+def test_w3_two_psks_that_we_know_are_two_all_the_same() -> None:
+    reinit, branch = (
+        PreSharedKeyID(ResumptionPSK(usage, b"old group", 3), bytes(32))
+        for usage in (ResumptionPSKUsage.REINIT, ResumptionPSKUsage.BRANCH)
+    )
+    assert welcome_rules.w3_reinit_or_branch_alone([reinit]) == reinit.psk
+    for pair in ([reinit, branch], [branch, branch]):
+        with pytest.raises(RuleViolation, match="rule W3"):
+            welcome_rules.w3_reinit_or_branch_alone(pair)
+
+
+@pytest.mark.parametrize("other", [{"psk_group_id": b"another group"}, {"psk_epoch": 7}], ids=str)
+def test_w11_a_psk_names_both_the_group_and_its_last_epoch(other: dict[str, Any]) -> None:
+    context = world_of(SUITE, 2)["person 0"].state.context
+    promised = ReInit(context.group_id, context.version, context.cipher_suite, context.extensions)
+    psk = ResumptionPSK(ResumptionPSKUsage.REINIT, context.group_id, context.epoch)
+    welcome_rules.w11_as_promised(psk, context, context, promised)
+    refused("W11", lambda: welcome_rules.w11_as_promised(replace(psk, **other), context, context, promised))
+
+
+def test_w11_the_first_epoch_is_the_one_after_the_first_commit() -> None:
+    context = world_of(SUITE, 2)["person 0"].state.context
+    welcome_rules.w11_first_epoch(replace(context, epoch=1))
+    refused("W11", lambda: welcome_rules.w11_first_epoch(replace(context, epoch=0)))
+    refused("W11", lambda: welcome_rules.w11_first_epoch(replace(context, epoch=2)))
 
 
 def ratchet_at(generation: int) -> SecretTree:
