@@ -85,7 +85,9 @@ def test_w3_two_psks_that_we_know_are_two_all_the_same() -> None:
         PreSharedKeyID(ResumptionPSK(usage, b"old group", 3), bytes(32))
         for usage in (ResumptionPSKUsage.REINIT, ResumptionPSKUsage.BRANCH)
     )
-    assert welcome_rules.w3_reinit_or_branch_alone([reinit]) == reinit.psk
+    application = PreSharedKeyID(ResumptionPSK(ResumptionPSKUsage.APPLICATION, b"old group", 3), bytes(32))
+    assert welcome_rules.w3_reinit_or_branch_alone([application, reinit, application]) == reinit.psk
+    assert welcome_rules.w3_reinit_or_branch_alone([application, application]) is None
     for pair in ([reinit, branch], [branch, branch]):
         with pytest.raises(RuleViolation, match="rule W3"):
             welcome_rules.w3_reinit_or_branch_alone(pair)
