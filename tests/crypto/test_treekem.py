@@ -211,6 +211,15 @@ def test_a_node_above_new_members_only_has_no_ciphertexts() -> None:
     assert [len(node.encrypted_path_secret) for node in path.nodes] == [1, 0]
 
 
+def test_a_parent_gets_its_ciphertext_though_a_new_member_has_half_its_number() -> None:
+    """Node 3 is a parent, and leaf 1 is node 2: who adds leaf 1 leaves out the one and not the other."""
+    world = grown(SUITE, 8)
+    world.commit(0, removes=[1])
+    assert isinstance(world.tree.node(NodeIndex(3)), ParentNode)
+    world.commit(5, adds=1)
+    assert LeafIndex(1) in world.members
+
+
 def test_the_same_randomness_gives_the_same_path() -> None:
     world = grown(SUITE, 5)
     template = world.tree.leaf(LeafIndex(1))

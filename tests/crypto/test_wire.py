@@ -15,6 +15,7 @@ from crypto import wire
 from crypto.errors import DecodeError
 from crypto.mls import credentials, extensions, framing, proposals, psk, tree_nodes, welcome
 from crypto.mls.secret_tree import LeafRatchets
+from crypto.mls.tree_nodes import LeafIndex
 from crypto.secret import Secret
 from tests.crypto.matrix import without_group
 from tests.vectors import Case, each
@@ -454,3 +455,48 @@ def test_a_shared_struct_is_found_only_where_all_of_it_is() -> None:
             wire.decode_as(shared, data[:end])
         with pytest.raises(DecodeError):  # the rest is there, but belongs to what comes after
             wire.codec_of(shared).decode(data, 0, end)
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        tuple[wire.Uint8, wire.Uint8],
+        dict[bytes, ...],
+        dict[bytes, None],
+        bytes | None | wire.Uint8,
+    ],
+    ids=str,
+)
+def test_what_only_looks_like_a_vector_or_an_optional_is_neither(annotation: object) -> None:
+    with pytest.raises(TypeError, match="no wire encoding"):
+        wire.codec_of(annotation)
+
+
+def test_a_named_integer_is_marked_like_any_other() -> None:
+    assert wire.decode_as(Annotated[LeafIndex, wire.Uint(2)], b"\x01\x02") == 0x0102
+
+
+@wire.variant(0x0102)
+class TagOnly:
+    """A choice without content: its tag is all there is of it."""
+
+
+@wire.variant(0x0304)
+class TagAndByte:
+    """A choice with content."""
+
+    content: wire.Uint8
+
+
+def test_c5_a_tag_takes_nothing_from_behind_its_vector() -> None:
+    choices = tuple[Annotated[TagOnly | TagAndByte, wire.Select(2)], ...]
+    assert wire.decode_prefix(choices, b"\x02\1\2")[0] == (TagOnly(),)
+    with pytest.raises(DecodeError, match="truncated type tag"):
+        wire.decode_prefix(choices, b"\x01\1\2")
+
+
+@pytest.mark.parametrize("item", [Annotated[bytes, wire.Fixed(2)], wire.Uint16], ids=["bytes", "integer"])
+def test_c5_the_last_item_of_a_vector_takes_nothing_from_behind_it(item: Any) -> None:
+    assert wire.decode_prefix(tuple[item, ...], b"\x04\0\1\0\2" + b"\0\3")[1] == 5
+    with pytest.raises(DecodeError, match="ends inside"):
+        wire.decode_prefix(tuple[item, ...], b"\x03\0\1\0" + b"\2\0\3")

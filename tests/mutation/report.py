@@ -1,0 +1,95 @@
+"""What a run has found: the table, the survivors, and docs/mutants.json."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.mutation.operators import Mutant
+from tests.mutation.runner import NOT_COVERED, Verdict
+from tests.mutation.session import KILLED, SURVIVED, TIMED_OUT
+
+EQUIVALENT = "equivalent"
+EQUIVALENTS = Path(__file__).parent / "equivalent.toml"
+COLUMNS = (KILLED, TIMED_OUT, SURVIVED, NOT_COVERED, EQUIVALENT)
+
+
+def equivalents(path: Path = EQUIVALENTS) -> dict[str, str]:
+    """The mutants that no test can tell from the original, each with the reason."""
+    entries = tomllib.loads(path.read_text("utf-8")).get("mutant", [])
+    return {
+        f"{entry['module']} {entry['function']} {entry['kind']}: {entry['change']}": entry["reason"]
+        for entry in entries
+    }
+
+
+def open_verdicts(verdicts: Sequence[Verdict], listed: Mapping[str, str]) -> list[Verdict]:
+    """What a run is to fail for: mutants that nothing has ended and that are not known as equivalent."""
+    return [
+        verdict
+        for verdict in verdicts
+        if verdict.outcome in (SURVIVED, NOT_COVERED) and verdict.mutant.key not in listed
+    ]
+
+
+def wrongly_listed(verdicts: Sequence[Verdict], listed: Mapping[str, str]) -> list[Verdict]:
+    """Mutants that are listed as equivalent and that a test has told from the original."""
+    return [verdict for verdict in verdicts if verdict.outcome == KILLED and verdict.mutant.key in listed]
+
+
+def summary(
+    mutants: Sequence[Mutant], verdicts: Sequence[Verdict], listed: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
+    """Counts and score by module. The score is the share that was ended, of those that can be."""
+    outcomes = {verdict.mutant.key: verdict.outcome for verdict in verdicts}
+    counts: dict[str, Counter[str]] = {}
+    for mutant in mutants:
+        outcome = EQUIVALENT if mutant.key in listed else outcomes[mutant.key]
+        counts.setdefault(mutant.module, Counter())[outcome] += 1
+    if len(counts) > 1:
+        counts["all"] = sum(counts.values(), Counter())
+    return {module: _row(counted) for module, counted in counts.items()}
+
+
+def _row(counted: Counter[str]) -> dict[str, Any]:
+    possible = counted.total() - counted[EQUIVALENT]
+    ended = counted[KILLED] + counted[TIMED_OUT]
+    score = round(100 * ended / possible, 1) if possible else 100.0
+    return {"mutants": counted.total()} | {column: counted[column] for column in COLUMNS} | {"score": score}
+
+
+def write_table(console: Console, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """The counts, a line for each module."""
+    table = Table()
+    table.add_column("module")
+    for name in ("mutants", *COLUMNS, "score"):
+        table.add_column(name, justify="right")
+    for module, row in rows.items():
+        if module == "all":
+            table.add_section()
+        table.add_row(module, *[f"{value} %" if name == "score" else str(value) for name, value in row.items()])
+    console.print(table)
+
+
+def write_survivors(console: Console, verdicts: Sequence[Verdict]) -> None:
+    """Each with its place and its change, as `equivalent.toml` would name it."""
+    for verdict in verdicts:
+        mutant = verdict.mutant
+        ran = f"{verdict.judges} tests run it" if verdict.judges else "no test runs it"
+        console.print(f"{mutant.module}:{mutant.line} {mutant.function}, {mutant.kind}; {ran}", markup=False)
+        console.print(f"  - {mutant.before}", style="red", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"  + {mutant.after}", style="green", markup=False, highlight=False, soft_wrap=True)
+
+
+def as_json(rows: Mapping[str, Mapping[str, Any]], open_ones: Sequence[Verdict], listed: Mapping[str, str]) -> str:
+    """The same for a file, without line numbers, which would change with every edit."""
+    survivors = {verdict.mutant.key: f"{verdict.outcome}: wants a test" for verdict in open_ones}
+    known = {key: f"equivalent: {reason}" for key, reason in listed.items()}
+    return json.dumps({"modules": rows, "survivors": survivors | known}, indent=2, ensure_ascii=False) + "\n"
