@@ -17,6 +17,7 @@ from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.rules import commit as commit_rules
 from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.rules import welcome as welcome_rules
+from crypto.mls.rules.message import r8_epoch_bears_more
 from crypto.mls.secret_tree import Generation, LeafRatchets, Ratchet, RatchetKind, SecretTree
 from crypto.mls.tree_nodes import LeafIndex, Lifetime, NodeIndex, ParentNode
 from crypto.secret import Secret
@@ -206,3 +207,8 @@ def test_c10_a_commit_counts_1_024_psks() -> None:
     one = (PreSharedKeyID(ExternalPSK(b"name"), bytes(32)), Secret(bytes(32)))
     assert len(psk_secret(SUITE, [one] * 1_024)) == 32
     refused("C10", lambda: psk_secret(SUITE, [one] * 1_025))
+
+
+def test_r8_a_member_sends_1_048_576_messages_in_an_epoch() -> None:
+    r8_epoch_bears_more(1_048_575)
+    refused("R8", lambda: r8_epoch_bears_more(1_048_576))

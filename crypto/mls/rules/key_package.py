@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from crypto.errors import RuleViolation
-from crypto.mls.extensions import DEFAULT_EXTENSION_TYPES
 from crypto.mls.key_package import KeyPackage
 from crypto.suites import CipherSuite
 
@@ -27,10 +26,13 @@ def k4_init_key_differs(key_package: KeyPackage) -> None:
 
 
 def l6_key_package_extensions(key_package: KeyPackage) -> None:
-    """The leaf of a key package lists every extension that the key package carries, §10."""
+    """The leaf of a key package lists every extension that the key package carries, §10.
+
+    The default ones, which are not listed, have no place in a key package (rule L17).
+    """
     listed = key_package.leaf_node.capabilities.extensions
     for extension in key_package.extensions:
-        if extension.extension_type not in DEFAULT_EXTENSION_TYPES and extension.extension_type not in listed:
+        if extension.extension_type not in listed:
             raise RuleViolation("L6", "a key package carries an extension that its leaf does not list")
 
 
