@@ -155,6 +155,11 @@ def test_t11_a_tree_that_ends_in_a_parent_is_as_wide_as_that_parent_says() -> No
     refused("T11", tree.verify_structure)
 
 
+def test_t11_a_right_half_with_a_parent_and_no_member_should_have_been_truncated() -> None:
+    parent = ParentNode(SUITE.generate_hpke_key_pair().public, b"", ())
+    refused("T11", RatchetTree.of_nodes(SUITE, [LEAF, None, LEAF, None, None, parent]).verify_structure)
+
+
 @pytest.mark.parametrize("node", [-1, 3])
 def test_beside_a_tree_all_is_blank(node: int) -> None:
     assert grown(SUITE, 2).tree.node(NodeIndex(node)) is None

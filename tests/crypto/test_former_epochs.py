@@ -326,6 +326,18 @@ def test_a_late_message_changes_few_rows() -> None:
     assert list(difference(after, late(after, second).group)) == [f"former/{last}/ratchets/1"]
 
 
+@without_group("how much is written")
+def test_a_commit_leaves_the_rows_of_an_older_epoch_alone() -> None:
+    """Nobody's leaf changes hands, so what is known of the members of then stays as it is written."""
+    world = world_of(suite(1), 5, WINDOW)
+    world.commit("person 0")
+    before = world["person 1"]
+    world.commit("person 0")
+    older = before.state.former[-1].epoch
+    assert world["person 1"].state.former[0].epoch == older
+    assert [name for name in difference(before, world["person 1"]) if name.startswith(f"former/{older}")] == []
+
+
 def test_damaged_rows_of_former_epochs_are_noticed() -> None:
     world = world_of(suite(1), 5, WINDOW)
     world.say("person 2", b"hello")
