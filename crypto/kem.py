@@ -152,11 +152,19 @@ def _check_x25519(public: bytes) -> None:
 
 
 def _x25519_exchange(private: Secret, public: bytes) -> bytes:
+    _check_x25519_sizes(len(private), len(public))
     return nacl.bindings.crypto_scalarmult(private.reveal(), public)
 
 
 def _x25519_public(private: Secret) -> bytes:
+    _check_x25519_sizes(len(private))
     return nacl.bindings.crypto_scalarmult_base(private.reveal())
+
+
+def _check_x25519_sizes(*sizes: int) -> None:
+    """PyNaCl does not look, and libsodium would read past the end of a short key."""
+    if any(size != 32 for size in sizes):
+        raise ValueError("an X25519 key of the wrong size")
 
 
 def _check_x448(public: bytes) -> None:

@@ -119,10 +119,11 @@ def pump(draft: Draft, identity: Identity, chat: Chat) -> Chat:
                     return pump(draft, identity, _commit_first(chat))
                 try:
                     chat = _seal(draft, chat, number, entry)
-                except RuleViolation as error:
-                    if error.rule != "R8":
-                        raise
-                    return pump(draft, identity, _commit_first(chat))
+                except CryptoError as error:
+                    if isinstance(error, RuleViolation) and error.rule == "R8":
+                        return pump(draft, identity, _commit_first(chat))
+                    draft.events.append(ChatStuck(chat.chat_id, str(error)))
+                    chat = replace(chat, status="stuck", reason=str(error))
             case Outgoing():
                 continue
             case _:

@@ -158,7 +158,7 @@ def _commit(draft: Draft, identity: Identity, chat: Chat, before: Group, staged:
         reason = "we were removed from it"
         left = outbox.abandon(draft, identity, chat, reason)
         return replace(left, group=None, status="left", reason=reason, former_epoch=before.epoch)
-    after = staged.merge()
+    after = before.adopt(staged.merge())
     _tell_members(draft, chat.chat_id, before, after, by)
     return outbox.unseal(replace(chat, group=after))
 

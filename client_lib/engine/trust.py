@@ -20,7 +20,7 @@ from crypto.identity.accounts import DeviceChain, SigningKeyCertificate, device_
 from crypto.identity.device_list import DeviceList, VerifiedDeviceList, certify_leaf, verify_device_list, verify_listed
 from crypto.mls.credentials import AnyCredential, BasicCredential
 from crypto.mls.group import Member, ReceivedProposal, StagedCommit
-from crypto.mls.proposals import Add, Update
+from crypto.mls.proposals import Add, ReInit, Update
 from crypto.mls.verified_key_package import verify_key_package
 from crypto.wire import decode
 from protocol.api import Account, ClaimedKeyPackage
@@ -87,6 +87,9 @@ def judge_members(draft: Draft, members: Iterable[HasCredential]) -> None:
         raise NeedAccounts(frozenset(missing))
 
 
+NO_REINIT = "a member wants to end this chat in favour of another, which this version cannot follow"
+
+
 def judge_proposal(draft: Draft, kind: ChatKind, members: Iterable[Member], received: ReceivedProposal) -> None:
     """Believe whom a proposal brings, or raise as `judge_members` does: what we keep, we would commit ourselves."""
     match received.proposal.proposal:
@@ -97,12 +100,16 @@ def judge_proposal(draft: Draft, kind: ChatKind, members: Iterable[Member], rece
             if device_of(leaf) != device_of(received.sender):  # rule L16
                 raise TrustError("a member proposed to replace its leaf by another device's")
             judge_members(draft, [leaf])
+        case ReInit():
+            raise TrustError(NO_REINIT)
         case _:
             return
 
 
 def judge_commit(draft: Draft, kind: ChatKind, before: Iterable[Member], staged: StagedCommit) -> None:
     """Believe what a commit makes of the group, or raise as `judge_members` does."""
+    if staged.reinit is not None:
+        raise TrustError(NO_REINIT)
     former = {member.leaf_index: member for member in before}
     gone = {member.leaf_index for member in staged.removed}
     for member in staged.updated:

@@ -7,7 +7,7 @@ leaves everything as it was. The rules for the caller:
 - Store the returned group, in one transaction with what it sends or shows, before that leaves or is shown.
 - A commit of ours is pending until the delivery service says that it won: then `group.adopt(pending.next_group)`. If
   another commit won, drop it with its Welcome, process the other and say again what was wanted.
-- A commit of others is staged: look at who comes, goes and changes, and only then `merge`.
+- A commit of others is staged: look at who comes, goes and changes, and only then `group.adopt(staged.merge())`.
 - Who a member is, and what it may do, is for the caller to judge: this module checks the protocol.
 - `now` is in Unix seconds. For a message that waited somewhere it is the time when it was sent, as far as known.
 """
@@ -93,7 +93,10 @@ class StagedJoin:
 
     @property
     def inviter(self) -> Member:
-        """Whose commit adds us."""
+        """Who has signed the GroupInfo, and so vouches for the group.
+
+        With a path secret in the Welcome it is the member whose commit adds us; without one it need not be.
+        """
         return member_of(self.opened.inviter, self.opened.state.leaf(self.opened.inviter))
 
     @property

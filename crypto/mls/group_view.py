@@ -109,7 +109,10 @@ class Group:
         return self.state.reinit
 
     def export(self, label: str, context: bytes, length: int) -> Secret:
-        """A secret of `length` bytes that all members of the epoch share (§8.5). Use each label for one purpose."""
+        """A secret of `length` bytes that all members of the epoch share (§8.5). Use each label for one purpose.
+
+        Raises `UsageError` for more than 255 * KDF.Nh bytes.
+        """
         return key_schedule.export(self.suite, self.state.secrets.exporter_secret, label, context, length)
 
     def group_info(self, *, ratchet_tree: bool = True) -> bytes:
@@ -128,7 +131,7 @@ class Group:
         that does not follow this one.
         """
         before, after = self.state.context, following.state.context
-        if (after.group_id, after.epoch) != (before.group_id, before.epoch + 1):
+        if (after.group_id, after.epoch) != (before.group_id, before.epoch + 1) or following.own_leaf != self.own_leaf:
             raise UsageError("not the next epoch of this group")
         return Group(replace(following.state, former=caught_up(following.state.former, self.state)))
 

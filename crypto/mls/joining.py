@@ -109,6 +109,8 @@ def open_welcome(
     epoch = epoch_secrets(suite, secrets.joiner_secret, chained_psks, encoded_context)
     tag = group_info.confirmation_tag
     verify_confirmation_tag(suite, epoch.confirmation_key, context.confirmed_transcript_hash, tag)
+    if previous is not None:
+        rules.w11_link_present(link, previous.reinit)
     if link is not None:
         check_link(link, context, tree, previous, config)
     state = state_in_epoch(

@@ -16,6 +16,7 @@ from crypto.mls.extensions import Extension, external_senders
 from crypto.mls.framing import ExternalSenderIndex, Outsider
 from crypto.mls.key_package import KeyPackage
 from crypto.mls.proposals import (
+    PROPOSALS_MAX,
     Add,
     AnyProposal,
     CheckedProposal,
@@ -28,7 +29,7 @@ from crypto.mls.proposals import (
     Remove,
     Update,
 )
-from crypto.mls.psk import PreSharedKeyID
+from crypto.mls.psk import PSK_COUNT_MAX, PreSharedKeyID
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.roster import Roster
 from crypto.mls.rules import key_package as key_package_rules
@@ -67,8 +68,8 @@ def check_proposal(
         rules.f15_external_sender_may_propose(proposal)
     match proposal:
         case Add():
-            verified = check_key_package(proposal.key_package, state.config)
             key_package_rules.k1_suite(state.suite, proposal.key_package)
+            verified = check_key_package(proposal.key_package, state.config)
             leaf_rules.l10_lifetime_of_received_leaf(lifetime_of_leaf(verified.leaf), state.config, now)
         case Update():
             assert isinstance(sender, int), "rules F13 and F15 keep others out"
@@ -107,6 +108,7 @@ def check_group_context_extensions(extensions: tuple[Extension, ...]) -> None:
     """Judge a list of GroupContext extensions by itself (§12.1.7, §13.4), the ones that we understand by content."""
     leaf_rules.l17_group_context_extensions(extensions)
     leaf_rules.l18_extension_types_unique(extensions)
+    leaf_rules.c10_extensions_bounded(extensions)
     leaf_rules.required_capabilities(extensions)
     external_senders(extensions)
 
@@ -210,9 +212,10 @@ def choose_proposals(state: GroupState, own: Sequence[CheckedProposal], find_psk
 
     §12.4: all that are valid together. Of those that clash, a Remove goes before an Update, a later Update before an
     earlier one, our own before others', and else the one that came first; a ReInit waits until there is nothing else.
+    What does not fit into one commit waits for the next.
     Raises `RuleViolation` if `own` is invalid by itself.
     """
-    candidates = _reinit_last(_preferred(state, own, find_psk, now))
+    candidates = _reinit_last(_preferred(state, own, find_psk, now))[: max(0, PROPOSALS_MAX - len(own))]
     try:
         return _judge(state, [*candidates, *own])
     except RuleViolation:
@@ -234,6 +237,10 @@ def _preferred(
     others_remove = {c.proposal.removed for c in state.proposals.values() if isinstance(c.proposal, Remove)}
     preferred = []
     added_keys: set[bytes] = set()
+    extensions = next(
+        (c.proposal.extensions for c in own if isinstance(c.proposal, GroupContextExtensions)), state.context.extensions
+    )
+    psks_left = PSK_COUNT_MAX - sum(isinstance(c.proposal, PreSharedKey) for c in own)
     for checked in state.proposals.values():
         match checked.proposal:
             case Remove(removed=removed):
@@ -243,12 +250,13 @@ def _preferred(
                 replaced = latest_update[checked.member] is not checked
                 wanted = not replaced and checked.member not in settled | others_remove
             case PreSharedKey(psk=psk_id):
-                wanted = find_psk(psk_id.psk) is not None
+                wanted = psks_left > 0 and find_psk(psk_id.psk) is not None
+                psks_left -= wanted
             case Add(key_package=key_package):
                 leaf = key_package.leaf_node
                 keys = {leaf.signature_key, leaf.encryption_key, key_package.init_key}
                 # Of Adds that share a key one can be valid (Q5, L13, K6); found here, a flood of them costs little.
-                wanted = added_keys.isdisjoint(keys) and _may_be_sent(state, key_package, now)
+                wanted = added_keys.isdisjoint(keys) and _may_be_added(state, key_package, extensions, now)
                 added_keys |= keys
             case _:
                 wanted = True
@@ -257,9 +265,11 @@ def _preferred(
     return preferred
 
 
-def _may_be_sent(state: GroupState, key_package: KeyPackage, now: int) -> bool:
+def _may_be_added(state: GroupState, key_package: KeyPackage, extensions: tuple[Extension, ...], now: int) -> bool:
+    """What can be said of an Add by itself, so that a flood of bad ones is not looked for by halving."""
     try:
         leaf_rules.l9_lifetime_of_sent_leaf(lifetime_of_leaf(key_package.leaf_node), state.config, now)
+        leaf_rules.l3_requirements(key_package.leaf_node.capabilities, extensions)
     except RuleViolation:
         return False
     return True

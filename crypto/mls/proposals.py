@@ -113,8 +113,11 @@ ProposalOrRef = Annotated[ProposalByValue | ProposalByReference, Select(1)]
 
 CONTENT_TYPE_COMMIT = 3
 
-PROPOSALS_MAX = 1_024
-"""How many proposals one epoch may bring, and one commit cover: bounds what a member can make others keep."""
+PROPOSALS_MAX = 16_384
+"""The most proposals in one commit: what a founder adds at once. Judging so many Adds takes some seconds."""
+
+PENDING_MAX = 1_024
+"""How many proposals of one sender an epoch may bring: bounds what a member can make others keep."""
 
 
 @variant(CONTENT_TYPE_COMMIT)

@@ -38,7 +38,7 @@ def propose(state: GroupState, proposal: AnyProposal, now: int) -> tuple[GroupSt
 
 def with_proposal(state: GroupState, checked: CheckedProposal) -> GroupState:
     """The state that knows one more proposal of this epoch."""
-    message_rules.c10_proposals_bounded(state.proposals)
+    message_rules.c10_proposals_bounded(state.proposals, checked)
     assert checked.reference is not None, "only a proposal that came by itself is kept"
     return replace(state, proposals=MappingProxyType({**state.proposals, checked.reference: checked}))
 

@@ -4,7 +4,7 @@ A row is a name and some bytes. What changes together stands in one row, so that
 as many as the tree is high:
 
 ==================  =================================================================
-`group`             GroupContext, transcript hash, epoch secrets: new in every epoch
+`group`             own leaf, GroupContext, transcript hash, confirmation tag, epoch secrets: new in every epoch
 `node/N`            node N of the ratchet tree, where it is not blank
 `key/N`             our HPKE private key of node N
 `secret/N`          the secret of an unused subtree of the secret tree
@@ -21,7 +21,7 @@ tree is not the one that the GroupContext names.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from types import MappingProxyType
 from typing import TypeVar
@@ -35,7 +35,7 @@ from crypto.mls.framing import AnySender, MemberSender, Outsider, Sender
 from crypto.mls.group import Group
 from crypto.mls.key_package import KeyPackage, KeyPackageBundle
 from crypto.mls.key_schedule import GroupContext, KeptSecrets
-from crypto.mls.proposals import CheckedProposal, Proposal, ReInit
+from crypto.mls.proposals import CheckedProposal, Proposal, ReInit, Update
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.roster import Member, roster_of
 from crypto.mls.rules.commit import EPOCH_MAX
@@ -43,7 +43,7 @@ from crypto.mls.secret_tree import SecretTree
 from crypto.mls.state import GroupState
 from crypto.mls.tree_hashes import AnyNode
 from crypto.mls.tree_math import node_of
-from crypto.mls.tree_nodes import LeafIndex, Node, NodeIndex
+from crypto.mls.tree_nodes import NODES_MAX, LeafIndex, Node, NodeIndex
 from crypto.secret import Secret
 from crypto.suites import SUITES, CipherSuite, SignatureKeyPair
 from crypto.wire import Uint32, decode, decode_as, encode, encode_as, struct
@@ -183,11 +183,13 @@ def load(stored: Rows, signer: SignatureKeyPair, config: GroupConfig = DEFAULT_C
     private_keys = {NodeIndex(index): Secret(key) for index, key in _numbered(unread, "key")}
     if node_of(own_leaf) not in private_keys:
         raise DecodeError("no private key for our own leaf")
-    if not all(0 < len(key) <= suite.hpke.kem.private_key_size for key in private_keys.values()):
-        raise DecodeError("a private key of the wrong size")
-    proposals = [_read(ProposalRow, VERSION + row) for _, row in _numbered(unread, "proposal")]
-    updates = [_read(UpdateRow, VERSION + row) for _, row in _numbered(unread, "update")]
+    proposals = [decode(ProposalRow, row) for _, row in _numbered(unread, "proposal")]
+    update_rows = [decode(UpdateRow, row) for _, row in _numbered(unread, "update")]
+    updates = {row.public_key: row.private_key for row in update_rows}
+    _check_private_keys(suite, [*private_keys.values(), *updates.values()])
+    _check_own_updates(own_leaf, proposals, updates)
     former = _load_former(unread, suite)
+    former = former[max(0, len(former) - config.former_epochs_max) :]
     secret_tree_rows = {name: _unversioned(row) for name, row in unread.items()}
     return Group(
         GroupState(
@@ -210,11 +212,25 @@ def load(stored: Rows, signer: SignatureKeyPair, config: GroupConfig = DEFAULT_C
                     for row in proposals
                 }
             ),
-            update_keys=MappingProxyType({row.public_key: row.private_key for row in updates}),
+            update_keys=MappingProxyType(updates),
             former=former,
             reinit=group_row.reinit,
         )
     )
+
+
+def _check_private_keys(suite: CipherSuite, keys: Iterable[Secret]) -> None:
+    if any(len(key) != suite.hpke.kem.private_key_size for key in keys):
+        raise DecodeError("a private key of the wrong size")
+
+
+def _check_own_updates(own_leaf: LeafIndex, proposals: Iterable[ProposalRow], keys: Mapping[bytes, Secret]) -> None:
+    """Without its private key an Update of ours would stop us once it is committed."""
+    for row in proposals:
+        if not isinstance(row.proposal, Update) or row.sender != MemberSender(own_leaf):
+            continue
+        if row.proposal.leaf_node.encryption_key not in keys:
+            raise DecodeError("an Update of ours without its private key")
 
 
 def encode_bundle(bundle: KeyPackageBundle) -> bytes:
@@ -225,8 +241,10 @@ def encode_bundle(bundle: KeyPackageBundle) -> bytes:
 def decode_bundle(stored: bytes) -> KeyPackageBundle:
     """The key package that `encode_bundle` wrote. Raises `DecodeError`."""
     row = _read(BundleRow, stored)
-    if row.key_package.cipher_suite not in SUITES:
+    suite = SUITES.get(row.key_package.cipher_suite)
+    if suite is None:
         raise DecodeError("a key package of a cipher suite that is not implemented")
+    _check_private_keys(suite, (row.init_private, row.encryption_private))
     return KeyPackageBundle(row.key_package, row.init_private, row.encryption_private)
 
 
@@ -365,8 +383,8 @@ def _take(unread: dict[str, bytes], name: str) -> bytes:
     return row
 
 
-NUMBER_MAX = 2**25
-"""Above the number of any node: bounds the array that a row's name can make us allocate."""
+NUMBER_MAX = NODES_MAX - 1
+"""The number of the last node there can be: bounds the array that a row's name can make us allocate."""
 
 
 def _numbered(unread: dict[str, bytes], kind: str, maximum: int = NUMBER_MAX) -> list[tuple[int, bytes]]:

@@ -68,6 +68,7 @@ def check_key_package(key_package: KeyPackage, config: GroupConfig) -> VerifiedK
     leaf_rules.l17_key_package_extensions(key_package.extensions)
     leaf_rules.l18_extension_types_unique(key_package.extensions)
     rules.l6_key_package_extensions(key_package)
+    rules.c5_last_resort_mark(key_package)
     leaf_rules.l20_public_key(suite, key_package.init_key)
     verify_leaf_node(suite, leaf, b"", LeafIndex(0))  # a key package's leaf is signed without group and index
     verify_key_package_signature(suite, key_package)

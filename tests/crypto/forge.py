@@ -48,9 +48,12 @@ def off(*rules: Callable[..., Any]) -> Iterator[None]:
     """Switch checks off, under every name by which a module calls them: each becomes a function that finds nothing."""
     with pytest.MonkeyPatch.context() as patch:
         for rule in rules:
+            found = False
             for module in [module for name, module in sys.modules.items() if name.startswith("crypto.")]:
                 if getattr(module, rule.__name__, None) is rule:
                     patch.setattr(module, rule.__name__, lambda *_, **__: None)
+                    found = True
+            assert found, f"{rule.__name__} is nowhere to be switched off"
         yield
 
 

@@ -9,11 +9,22 @@ import pytest
 from crypto.mls import proposal_list, proposing
 from crypto.mls.group import StagedCommit
 from crypto.mls.proposals import Add, Remove
+from crypto.mls.psk import ResumptionPSK, ResumptionPSKUsage
 from crypto.mls.rules import message as message_rules
+from crypto.mls.rules import proposal_list as rules
 from crypto.mls.state import no_psks
 from crypto.mls.tree_nodes import LeafIndex
 from crypto.suites import suite
-from tests.crypto.forge import assert_refused, by_reference, changed_key_package, forged_proposal, off, told
+from tests.crypto.forge import (
+    assert_enters,
+    assert_refused,
+    by_reference,
+    changed_key_package,
+    forged_proposal,
+    off,
+    taken_in,
+    told,
+)
 from tests.crypto.matrix import every_group, groups_of
 from tests.crypto.world import NOW, World, world_of
 
@@ -29,7 +40,7 @@ def attempts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @every_group
 def test_c10_a_flood_of_proposals_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("crypto.mls.rules.message.PROPOSALS_MAX", 3)
+    monkeypatch.setattr("crypto.mls.rules.message.PENDING_MAX", 3)
     for _ in range(3):
         told(world, "person 0", world["person 0"].propose_update(now=NOW))
     message = forged_proposal(world["person 0"], Remove(world.leaf(world.bystander)))
@@ -37,7 +48,61 @@ def test_c10_a_flood_of_proposals_is_bounded(world: World, monkeypatch: pytest.M
     assert_refused("C10", lambda: receiver.receive(message, NOW), receiver)
     with off(message_rules.c10_proposals_bounded):
         receiver.receive(message, NOW)
-    assert_refused("C10", lambda: receiver.propose_update(now=NOW), receiver)
+    assert receiver.propose_update(now=NOW)[0].pending_proposals  # the flood is not ours
+
+
+@groups_of(5, 9, 33, why="one floods, two others go on")
+def test_c10_a_flood_does_not_divide_the_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proposal of an honest member crosses the flood on its way, and is committed all the same."""
+    monkeypatch.setattr("crypto.mls.rules.message.PENDING_MAX", 3)
+    bob, removal = world["person 0"].propose_remove(world.leaf("person 1"), now=NOW)
+    alice, mallory = world[world.receiver], world["person 2"]
+    for _ in range(4):
+        with off(message_rules.c10_proposals_bounded):
+            mallory, message = mallory.propose_update(now=NOW)
+        for refuses in (alice, bob):
+            if len(refuses.pending_proposals) - (refuses is bob) == 3:
+                assert_refused("C10", lambda message=message, refuses=refuses: refuses.receive(message, NOW), refuses)
+                break
+        else:
+            alice, bob = taken_in(alice, message), taken_in(bob, message)
+    alice = taken_in(alice, removal)
+    pending = bob.commit(now=NOW)
+    assert_enters(alice, pending.message, pending.next_group)
+
+
+def present(world: World) -> ResumptionPSK:
+    """The PSK that every member knows without asking."""
+    group = world["person 0"]
+    return ResumptionPSK(ResumptionPSKUsage.APPLICATION, group.group_id, group.epoch)
+
+
+@every_group
+def test_c10_what_does_not_fit_into_one_commit_waits(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit that nobody could read would divide its committer from all others."""
+    for _ in range(3):
+        told(world, world.receiver, world[world.receiver].propose_psk(present(world), now=NOW))
+    sender, receiver = world["person 0"], world[world.receiver]
+    monkeypatch.setattr(proposal_list, "PROPOSALS_MAX", 3)
+    pending = sender.commit([world.person("newcomer").offer()], now=NOW)
+    staged = receiver.receive(pending.message, NOW)
+    assert isinstance(staged, StagedCommit)
+    assert len(staged.proposals) == 3
+    monkeypatch.setattr(proposal_list, "PROPOSALS_MAX", 16_384)
+    monkeypatch.setattr(proposal_list, "PSK_COUNT_MAX", 2)
+    staged = receiver.receive(sender.commit(now=NOW, psks=[present(world)]).message, NOW)
+    assert isinstance(staged, StagedCommit)
+    assert len(staged.psks) == 2
+
+
+@every_group
+def test_c10_we_make_no_longer_commit_than_others_read(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "PROPOSALS_MAX", 2)
+    sender = world["person 0"]
+    offers = [world.person(f"newcomer {number}").offer() for number in range(3)]
+    assert_refused("C10", lambda: sender.commit(offers, now=NOW), sender)
+    with off(rules.c10_list_bounded):
+        sender.commit(offers, now=NOW)
 
 
 @groups_of(5, 9, 33, why="two members want a third to go")

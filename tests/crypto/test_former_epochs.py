@@ -93,7 +93,8 @@ def test_u13_only_the_next_epoch_of_the_same_group_is_adopted(world: World) -> N
     beyond = pending.next_group.commit(now=NOW).next_group
     elsewhere = World(world.suite)
     elsewhere.found("person 0")
-    for wrong in (world["person 0"], beyond, elsewhere["person 0"]):
+    theirs = world[world.receiver].commit(now=NOW).next_group
+    for wrong in (world["person 0"], beyond, elsewhere["person 0"], theirs):
         with pytest.raises(UsageError):
             world["person 0"].adopt(wrong)
 

@@ -385,3 +385,15 @@ def _answer(block: str) -> dict[str, bytes]:
     """The lines `name = hexadecimal` of one answer, after its number."""
     pairs = [line.split(" = ") for line in block.split("\n")[1:] if line]
     return {name: bytes.fromhex(value) for name, value in pairs}
+
+
+@pytest.mark.parametrize("size", [0, 1, 31, 33])
+def test_x25519_takes_keys_of_its_size_only(size: int) -> None:
+    """PyNaCl does not look, and libsodium reads 32 bytes."""
+    for call in (
+        lambda: kems._x25519_public(Secret(bytes(size))),
+        lambda: kems._x25519_exchange(Secret(bytes(size)), _pair(kems.X25519).public),
+        lambda: kems._x25519_exchange(_pair(kems.X25519).private, bytes(size)),
+    ):
+        with pytest.raises(ValueError, match="wrong size"):
+            call()

@@ -144,7 +144,7 @@ def test_c10_an_epochs_proposals_are_bounded(world: World, whose: str) -> None:
         return received.group
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(message_rules, "PROPOSALS_MAX", 2)
+        patch.setattr(message_rules, "PENDING_MAX", 2)
         for number in range(2):
             receiver = one_more(receiver, number)
         assert_refused("C10", lambda: one_more(receiver, 2), receiver)
@@ -153,7 +153,7 @@ def test_c10_an_epochs_proposals_are_bounded(world: World, whose: str) -> None:
 
 
 @every_group
-def test_c10_a_commit_of_more_proposals_than_an_epoch_may_have(world: World) -> None:
+def test_c10_a_commit_of_more_proposals_than_one_may_have(world: World) -> None:
     """It names one that is there once more than the bound: refused while it is read, before rule Q10 looks any up."""
     sender = world["person 0"]
     named = CheckedProposal(GroupContextExtensions(()), sender.own_leaf, bytes(world.suite.hash_size))

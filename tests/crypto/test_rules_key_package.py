@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from crypto.errors import DecodeError
-from crypto.mls.extensions import GREASE
+from crypto.mls.extensions import GREASE, Extension, ExtensionType
 from crypto.mls.framing import encode_message
 from crypto.mls.group import ReceivedProposal, StagedCommit, generate_key_package, verify_key_package
 from crypto.mls.key_package import OUR_CAPABILITIES, KeyPackage, sign_key_package, verify_key_package_signature
@@ -225,3 +225,15 @@ def test_l6_ours_lists_what_it_carries() -> None:
     for _ in range(20):
         package = someone.offer().key_package
         assert {each.extension_type for each in package.extensions} <= set(package.leaf_node.capabilities.extensions)
+
+
+@every_group
+def test_c5_a_last_resort_mark_that_holds_something(world: World) -> None:
+    sender, receiver = world["person 0"], world[world.receiver]
+    marked = Extension(ExtensionType.LAST_RESORT_KEY_PACKAGE, b"junk")
+    add = offered_with(world.person("newcomer"), package=lambda package: replace(package, extensions=(marked,)))
+    assert_refused("C5", lambda: verify_key_package(encode_message(add.key_package), NOW))
+    message = forged_proposal(sender, add)
+    assert_refused("C5", lambda: receiver.receive(message, NOW), receiver)
+    with off(rules.c5_last_resort_mark):
+        taken_in(receiver, message)

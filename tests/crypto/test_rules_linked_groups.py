@@ -11,7 +11,7 @@ import pytest
 from crypto.errors import UsageError
 from crypto.mls import commit as commit_module
 from crypto.mls.config import GroupConfig
-from crypto.mls.group import PendingCommit, VerifiedKeyPackage, branch, reinitialise
+from crypto.mls.group import PendingCommit, VerifiedKeyPackage, branch, create_group, reinitialise
 from crypto.mls.proposals import ReInit
 from crypto.mls.rules import welcome as rules
 from crypto.mls.tree_nodes import ProtocolVersion
@@ -19,7 +19,8 @@ from crypto.suites import CipherSuite, suite
 from tests.crypto.forge import Rule, assert_refused, by_value, changed_state, follow, forged_commit, off
 from tests.crypto.matrix import every_group, groups_of
 from tests.crypto.offers import NEW_EXTENSIONS, NEW_ID, Offers, branched, continued
-from tests.crypto.world import LIFETIME, NOW, World
+from tests.crypto.test_linked_groups import ended_world
+from tests.crypto.world import LIFETIME, NOW, World, person
 
 MAKER = "person 0"
 both_links = pytest.mark.parametrize("usage", ["reinit", "branch"])
@@ -183,3 +184,19 @@ def test_w11_the_application_knows_who_is_one_client(world: World) -> None:
     pending = branch(maker, b"a branch", offers.verified(), lifetime=LIFETIME, now=NOW)
     offers.accept(world, world.receiver, pending.welcome, config=trusting)
     assert_refused("W11", lambda: offers.accept(world, world.receiver, pending.welcome))
+
+
+@every_group
+def test_w11_a_stranger_cannot_make_the_group_that_follows(world: World) -> None:
+    """It knows all that the ReInit promises, and not the PSK of the group before."""
+    world = ended_world(world.suite, 2)
+    offers = Offers(world, world.suite, ["person 0"])
+    stranger = person("stranger", world.suite)
+    forged = create_group(
+        world.suite, NEW_ID, stranger.credential, stranger.signer, lifetime=LIFETIME, now=NOW, extensions=NEW_EXTENSIONS
+    )
+    welcome = forged.commit(offers.verified(), now=NOW).welcome
+    previous = world["person 0"]
+    assert_refused("W11", lambda: offers.accept(world, "person 0", welcome, previous=previous), previous)
+    with off(rules.w11_link_present):
+        offers.accept(world, "person 0", welcome, previous=previous)

@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 
 from crypto.errors import DecodeError, UsageError
+from crypto.mls.config import GroupConfig
 from crypto.mls.group import Group
-from crypto.mls.snapshot import difference, load, rows
+from crypto.mls.snapshot import VERSION, decode_bundle, difference, encode_bundle, load, rows
+from crypto.secret import Secret
 from crypto.suites import CipherSuite, suite
 from tests.crypto.forge import (
     changed_state,
@@ -219,3 +221,40 @@ def test_random_damage_never_gives_another_error() -> None:
 
 def test_a_person_without_a_group_has_no_rows() -> None:
     assert person("nobody", suite(1)).group is None
+
+
+@pytest.mark.parametrize("size", [0, 1, 31, 33])
+def test_private_keys_of_another_size_do_not_load(size: int) -> None:
+    """libsodium would read past the end of a short one."""
+    world = world_of(suite(1), 2)
+    stored, signer = rows(world["person 1"]), world.people["person 1"].signer
+    with pytest.raises(DecodeError, match="private key"):
+        load(stored | {"key/2": VERSION + bytes(size)}, signer)
+    bundle = world.people["person 1"].bundle
+    assert bundle is not None
+    for changed in (
+        replace(bundle, init_private=Secret(bytes(size))),
+        replace(bundle, encryption_private=Secret(bytes(size))),
+    ):
+        with pytest.raises(DecodeError, match="private key"):
+            decode_bundle(encode_bundle(changed))
+
+
+def test_an_update_of_ours_without_its_private_key_does_not_load() -> None:
+    world = world_of(suite(1), 2)
+    world.deliver_proposal("person 1", world["person 1"].propose_update(now=NOW))
+    stored, signer = rows(world["person 1"]), world.people["person 1"].signer
+    del stored["update/0"]
+    with pytest.raises(DecodeError, match="without its private key"):
+        load(stored, signer)
+    assert load(rows(world["person 0"]), world.people["person 0"].signer).pending_proposals  # others do not have it
+
+
+@pytest.mark.parametrize("bound", [0, 1, 2, 3])
+def test_as_many_former_epochs_load_as_are_wanted_now(bound: int) -> None:
+    world = world_of(suite(1), 2, GroupConfig(former_epochs_max=3))
+    for _ in range(3):
+        world.commit("person 0")
+    stored, signer = rows(world["person 1"]), world.people["person 1"].signer
+    kept = load(stored, signer, GroupConfig(former_epochs_max=bound)).state.former
+    assert [former.epoch for former in kept] == list(range(4 - bound, 4))

@@ -34,7 +34,7 @@ def u15_group_goes_on(reinit: ReInit | None) -> None:
 
 
 def u13_epoch_can_grow(epoch: int) -> None:
-    """The epoch goes up by one and does not wrap, §8.7, §12.4.2."""
+    """The epoch goes up by one and does not wrap, §8.1, §12.4.2."""
     if epoch >= EPOCH_MAX:
         raise RuleViolation("U13", "the last epoch there is")
 

@@ -50,7 +50,7 @@ PROPOSALS = (
     Elsewhere(
         "P11",
         "The sender of a proposal may make this change under our roles.",
-        "§12.2, §16.10",
+        "§12.2, §16.11",
         How.NOT_YET,
         ("client_lib.engine.trust.judge_proposal",),
         "There are no roles yet, so any member may change the group; who is brought in is judged.",

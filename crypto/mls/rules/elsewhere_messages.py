@@ -373,8 +373,8 @@ LIFE = (
         "own",
         How.APPLICATION,
         ("client_lib.store.sqlite.SQLiteStore.open", "client_lib.store.lock.StoreLock", "crypto.mls.snapshot.load"),
-        "The file is encrypted with a MAC for each page and has one writer; rows of another version or of two "
-        "times do not load. A whole older copy that is put back is not noticed yet.",
+        "The file is encrypted with a MAC for each page and has one writer; rows of another version do not load, nor "
+        "a tree that the context does not name. A whole older copy that is put back is not noticed yet.",
     ),
     Elsewhere(
         "D8",

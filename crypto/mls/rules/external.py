@@ -1,6 +1,6 @@
 """Rules for external commits (RFC 9420 §12.2, §12.4.3.2), by which a client joins or comes back by itself.
 
-X6 is F13 with an `AuthenticationError`: the message is verified under the key in its own path. X9 holds because the
+X6 is F10: the message is verified under the key in its own path. X9 holds because the
 path's leaf is verified for the leftmost blank place and for no other. X10 (may this client join?) is the application's.
 """
 

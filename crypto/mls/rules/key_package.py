@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from crypto.errors import RuleViolation
+from crypto.mls.extensions import ExtensionType, find_extension
 from crypto.mls.key_package import KeyPackage
 from crypto.suites import CipherSuite
 
@@ -34,6 +35,12 @@ def l6_key_package_extensions(key_package: KeyPackage) -> None:
     for extension in key_package.extensions:
         if extension.extension_type not in listed:
             raise RuleViolation("L6", "a key package carries an extension that its leaf does not list")
+
+
+def c5_last_resort_mark(key_package: KeyPackage) -> None:
+    """The mark of a last-resort key package holds nothing, §16.8 and the extensions draft."""
+    if find_extension(key_package.extensions, ExtensionType.LAST_RESORT_KEY_PACKAGE) not in {None, b""}:
+        raise RuleViolation("C5", "the mark of a last-resort key package holds something")
 
 
 def k6_init_keys_unique(key_packages: Iterable[KeyPackage]) -> None:

@@ -24,7 +24,7 @@ from crypto.mls.framing import (
     ProposalContent,
     PublicMessage,
 )
-from crypto.mls.proposals import PROPOSALS_MAX, Add, CheckedProposal, Commit
+from crypto.mls.proposals import PENDING_MAX, Add, CheckedProposal, Commit
 from crypto.mls.roster import Member
 from crypto.mls.tree_nodes import LeafIndex
 from crypto.secret import Secret
@@ -118,10 +118,14 @@ def f20_public_allowed(*, allowed: bool) -> None:
         raise RuleViolation("F20", "a public message where private ones are wanted")
 
 
-def c10_proposals_bounded(proposals: Mapping[bytes, CheckedProposal]) -> None:
-    """An epoch has a bounded number of proposals, §2.1.2."""
-    if len(proposals) >= PROPOSALS_MAX:
-        raise RuleViolation("C10", "too many proposals in one epoch")
+def c10_proposals_bounded(proposals: Mapping[bytes, CheckedProposal], one_more: CheckedProposal) -> None:
+    """A sender has a bounded number of proposals in one epoch, §2.1.2.
+
+    Of each sender, not of all together: whoever floods the group must not decide which proposals of others are kept,
+    nor may that depend on how our own on their way cross theirs.
+    """
+    if sum(checked.sender == one_more.sender for checked in proposals.values()) >= PENDING_MAX:
+        raise RuleViolation("C10", "too many proposals of one sender in one epoch")
 
 
 def d1_nothing_pending(proposals: Mapping[bytes, CheckedProposal]) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from crypto.errors import RuleViolation
 from crypto.mls.extensions import Extension
 from crypto.mls.proposals import (
+    PROPOSALS_MAX,
     Add,
     AnyProposal,
     CheckedProposal,
@@ -33,6 +34,7 @@ from crypto.suites import CipherSuite
 
 def check_list(proposals: Sequence[CheckedProposal], committer: LeafIndex) -> None:
     """Apply the rules that need the list alone to what a member commits."""
+    c10_list_bounded(proposals)
     q2_no_update_by_committer(proposals, committer)
     q3_committer_stays(proposals, committer)
     q4_one_change_per_leaf(proposals)
@@ -40,6 +42,12 @@ def check_list(proposals: Sequence[CheckedProposal], committer: LeafIndex) -> No
     q7_psk_ids_unique(proposals)
     q8_one_group_context_extensions(proposals)
     q9_reinit_alone(proposals)
+
+
+def c10_list_bounded(proposals: Sequence[CheckedProposal]) -> None:
+    """A commit covers a bounded number of proposals, §2.1.2: one that is longer could be made, and not be read."""
+    if len(proposals) > PROPOSALS_MAX:
+        raise RuleViolation("C10", f"a commit of more than {PROPOSALS_MAX} proposals")
 
 
 def f15_external_sender_may_propose(proposal: AnyProposal) -> None:

@@ -87,6 +87,15 @@ def w9_ancestors_known(tree: RatchetTree, own_leaf: LeafIndex, private_keys: Pri
             raise RuleViolation("W9", "the Welcome lacks the key of one of our ancestors")
 
 
+def w11_link_present(link: ResumptionPSK | None, reinit: ReInit | None) -> None:
+    """A group that is said to follow from another mixes in a PSK that only members of that one know, §11.2, §11.3.
+
+    If the other was reinitialised, the PSK is for that.
+    """
+    if link is None or (reinit is not None and link.usage != ResumptionPSKUsage.REINIT):
+        raise RuleViolation("W11", "a Welcome that does not show that it follows from the group before")
+
+
 def w11_first_epoch(context: GroupContext) -> None:
     """A group that continues another or is a branch of it has one commit behind it, §11.2, §11.3."""
     if context.epoch != 1:
