@@ -11,12 +11,16 @@ from typing import Any
 
 from tests.contracts import mls_rules
 from tests.contracts.tree import ROOT
+from tests.crypto.test_wycheproof import wycheproof_counts
 from tests.interop import peers
 
 Kit = dict[str, Any]
 
 MUTANTS = ROOT / "docs" / "mutants.json"
 FUZZING = ROOT / "docs" / "fuzzing.json"
+LONG_RUNS = {MUTANTS: "make mutants, half an hour", FUZZING: 'make fuzz ARGS="--record", two hours'}
+VECTOR_FILES = 16
+"""How many files of published MLS vectors there are; Wycheproof's are counted by their own test."""
 
 
 def kit(recorded: Mapping[str, Any], coverage: Mapping[str, Any]) -> Kit:
@@ -25,6 +29,7 @@ def kit(recorded: Mapping[str, Any], coverage: Mapping[str, Any]) -> Kit:
     return {
         "tests": dict(Counter(outcomes.values())),
         "vectors": vectors(recorded["cases"], outcomes),
+        "wycheproof": wycheproof(),
         "rules": rules(outcomes),
         "coverage": branch_coverage(coverage),
         "mutation": _written(MUTANTS),
@@ -47,6 +52,11 @@ def vectors(cases: Mapping[str, Mapping[str, list[str]]], outcomes: Mapping[str,
             ] += 1
         found[name] = {verdict: verdicts[verdict] for verdict in ("passed", "skipped", "failed")}
     return found
+
+
+def wycheproof() -> dict[str, dict[str, Any]]:
+    """For each file of Wycheproof, how many cases are decided, and how many left out for which reason."""
+    return {name: {"decided": count.decided, "left_out": count.left_out} for name, count in wycheproof_counts().items()}
 
 
 def rules(outcomes: Mapping[str, str]) -> dict[str, Any]:
@@ -95,11 +105,17 @@ def problems(found: Kit) -> list[str]:
     """What keeps the kit from being clean, in words."""
     coverage = found["coverage"]
     said = [f"{count} tests failed" for outcome, count in found["tests"].items() if outcome == "failed"]
-    said += [f"vectors not passed: {name}" for name, counts in found["vectors"].items() if counts["failed"]]
+    said += [
+        f"vectors not all passed: {name}"
+        for name, counts in found["vectors"].items()
+        if counts["failed"] or counts["skipped"]
+    ]
+    said += [] if len(found["vectors"]) >= VECTOR_FILES else ["published vectors are missing: set SEALDESK_VECTORS"]
+    said += [f"peer {name} is missing" for name in sorted(peers.expected_here() - set(found["interop"]["peers"]))]
     said += [f"rule {rule} has no test that passed" for rule in found["rules"]["checked_without_a_test"]]
     if coverage["statements_missed"] or coverage["branches_missed"]:
         said.append(f"not all of crypto ran: {', '.join(coverage['incomplete'])}")
-    said += [f"{path.name} is missing" for path in (MUTANTS, FUZZING) if not path.is_file()]
+    said += [f"{path.name} is missing: {how}" for path, how in LONG_RUNS.items() if not path.is_file()]
     return said
 
 

@@ -45,10 +45,12 @@ HEAD = """# The rules of MLS, one by one
 
 What a member must check (RFC 9420), and where we do. Written from the code by `make rules`; a test holds it current.
 
-A rule that is a function of `crypto/mls/rules` is named after its id, and so are the tests that break it: each sends
-what breaks that rule and nothing else, signed, MACed and encrypted anew, and finds the receiver's stored state as it
-was. "Groups" says in which groups a rule was broken: *all* are those of 2, 5, 9 and 33 members, in suite 0x0001 and in
-X-Wing. Where that makes no difference it says so.
+A rule that is a function of `crypto/mls/rules` is named after its id, and so are its tests. Where a rule can be
+broken, a test sends what breaks it and nothing else, signed, MACed and encrypted anew, and finds the receiver's stored
+state as it was; where it holds by construction, a test shows that. Others of the same name hold limits to the last unit.
+What the tests are worth shows `make mutants`, which takes the checks away. "Groups" says in which groups a rule was
+broken: *all* are those of 2, 5, 9 and 33 members, in suite 0x0001 and in X-Wing. Where that makes no difference it
+says so.
 """
 
 
@@ -93,8 +95,9 @@ def rows() -> dict[str, Row]:
         how = item.how.value + (f". {item.why}" if item.why else "")
         if item.id in found:
             row = found[item.id]
-            row.holds, row.how = item.holds or row.holds, item.why
-            row.places += item.where
+            row.holds, row.section = item.holds or row.holds, item.section or row.section
+            row.how = (f"{item.how.value}. " if item.how is How.APPLICATION else "") + item.why
+            row.places += [place for place in item.where if place not in row.places]
         else:
             checked = item.how in {How.STEP, How.BUILT_IN}
             found[item.id] = Row(item.id, item.holds, item.section, how, [*item.where], checked=checked)
@@ -185,7 +188,7 @@ def _summary(found: dict[str, Row]) -> str:
     checked = [row for row in found.values() if row.checked]
     broken = sum(bool(row.tests) for row in checked)
     return (
-        f"{len(found)} rules: {len(checked)} hold in `crypto`, and a test breaks {broken} of these; "
+        f"{len(found)} rules: {len(checked)} hold in `crypto`, and {broken} of these have tests; "
         f"{len(found) - len(checked)} are the application's, or checked by nobody, each with its reason.\n"
     )
 

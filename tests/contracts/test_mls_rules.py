@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections import Counter
 from functools import reduce
 
 from crypto.mls.rules.elsewhere import ELSEWHERE, How
-from tests.contracts.mls_rules import PAGE, all_ids, page, rows
+from tests.contracts.mls_rules import PAGE, all_ids, page, rows, rule_functions
 
 
 def test_the_page_is_current() -> None:
@@ -46,6 +47,12 @@ def test_every_rule_that_holds_in_crypto_is_broken_by_a_test_that_says_in_which_
     assert [row.id for row in rows().values() if row.checked and not row.tests] == []
     silent = [row.id for row in rows().values() if row.checked and not any(test.groups for test in row.tests)]
     assert silent == []
+
+
+def test_a_rule_of_several_functions_says_what_they_hold_together() -> None:
+    functions = Counter(rule for rule, _ in rule_functions())
+    told = {item.id for item in ELSEWHERE if item.holds and item.section}
+    assert {rule for rule, count in functions.items() if count > 1} - told == set()
 
 
 def test_what_nobody_checks_has_its_reason() -> None:

@@ -91,6 +91,13 @@ PROPOSALS = (
 
 COMMITS = (
     Elsewhere(
+        "Q2",
+        "A commit covers no Update by its committer, and so holds none by value.",
+        "§12.2",
+        How.STEP,
+        (),
+    ),
+    Elsewhere(
         "U2",
         "One node of the path for each node of the filtered direct path.",
         "§7.6",
@@ -193,6 +200,14 @@ COMMITS = (
 
 EXTERNAL_COMMITS = (
     Elsewhere(
+        "X2",
+        "An external commit removes at most one member: the client that joins, as it was.",
+        "§12.2",
+        How.STEP,
+        (),
+        "`GroupConfig.same_client` says which credentials are of one client.",
+    ),
+    Elsewhere(
         "X6",
         "An external commit is signed by the key in its path, as that of a new member.",
         "§12.4.3.2",
@@ -229,6 +244,14 @@ EXTERNAL_COMMITS = (
 )
 
 WELCOMES = (
+    Elsewhere(
+        "W11",
+        "A group that continues another or is a branch of it shows so by a PSK of that one, is in its first epoch, and has "
+        "the parameters and members that were promised.",
+        "§11.2, §11.3",
+        How.STEP,
+        ("crypto.mls.linked_groups.check_link",),
+    ),
     Elsewhere(
         "W2",
         "The group secrets decrypt, with the encrypted GroupInfo as their context.",

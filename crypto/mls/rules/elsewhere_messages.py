@@ -77,8 +77,8 @@ CODEC = (
     ),
     Elsewhere(
         "C10",
-        "",
-        "",
+        "What comes in numbers is bounded: items of a vector, proposals, PSKs, extensions, members.",
+        "§2.1.2",
         How.STEP,
         ("crypto.wire._vector_codec", "crypto.mls.psk.psk_secret"),
         "Every list of the codec has a bound too; nesting is as deep as the structs are, which hold no recursion.",

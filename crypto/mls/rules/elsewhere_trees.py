@@ -25,6 +25,13 @@ LEAVES = (
         "An `AuthenticationError`.",
     ),
     Elsewhere(
+        "L6",
+        "A leaf lists every extension that it carries, and every one that its key package carries, but the default ones.",
+        "§7.2, §7.3, §10",
+        How.STEP,
+        (),
+    ),
+    Elsewhere(
         "L10",
         "The lifetime of a leaf contains now when we receive it in an Add, or in a tree that we enter.",
         "§7.3",
