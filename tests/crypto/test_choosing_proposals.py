@@ -16,6 +16,7 @@ from crypto.mls.state import no_psks
 from crypto.mls.tree_nodes import LeafIndex
 from crypto.suites import suite
 from tests.crypto.forge import (
+    UNLISTED,
     assert_enters,
     assert_refused,
     by_reference,
@@ -143,3 +144,11 @@ def test_a_flood_of_adds_that_share_a_key_costs_few_attempts(attempts: list[int]
         state = proposing.with_proposal(state, checked)
     assert len(proposal_list.choose_proposals(state, (), no_psks, NOW).added) == 1
     assert len(attempts) <= 2
+
+
+@groups_of(5, 9, 33, why="one proposes, another commits, a third follows")
+def test_p8_what_a_member_could_not_live_with_stops_no_commit(world: World) -> None:
+    told(world, "person 1", world["person 1"].propose_extensions((UNLISTED,), now=NOW))
+    pending = world["person 0"].commit(now=NOW)
+    assert pending.next_group.extensions == ()
+    assert_enters(world[world.receiver], pending.message, pending.next_group)

@@ -412,8 +412,9 @@ def test_an_annotation_without_meaning_is_an_error_at_once() -> None:
     [
         tuple[wire.Uint8, wire.Uint8],
         dict[bytes, ...],
-        dict[bytes, None],
+        dict[bytes, type(None)],
         bytes | None | wire.Uint8,
+        bytes | Secret,
     ],
     ids=str,
 )

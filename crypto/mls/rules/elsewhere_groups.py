@@ -246,8 +246,8 @@ EXTERNAL_COMMITS = (
 WELCOMES = (
     Elsewhere(
         "W11",
-        "A group that continues another or is a branch of it shows so by a PSK of that one, is in its first epoch, and has "
-        "the parameters and members that were promised.",
+        "A group that continues another or is a branch of it shows so by a PSK of that one, is in its first epoch, "
+        "and has the parameters and members that were promised.",
         "§11.2, §11.3",
         How.STEP,
         ("crypto.mls.linked_groups.check_link",),

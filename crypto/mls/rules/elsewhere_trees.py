@@ -26,7 +26,7 @@ LEAVES = (
     ),
     Elsewhere(
         "L6",
-        "A leaf lists every extension that it carries, and every one that its key package carries, but the default ones.",
+        "A leaf lists every extension that it or its key package carries, but the default ones.",
         "§7.2, §7.3, §10",
         How.STEP,
         (),
