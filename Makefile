@@ -42,7 +42,7 @@ bench: $(INSTALLED) ## Measure sizes and times, and write them to benchmarks/res
 audit: $(INSTALLED) ## Count what shows that crypto is right, and write it to docs/audit.json (some minutes)
 	@$(VENV_PYTHON) -m tests.audit $(ARGS)
 
-mutants: $(INSTALLED) ## Remove each check of crypto and expect a test to fail, result in docs/mutants.json (half an hour)
+mutants: $(INSTALLED) ## Take each check of the MLS rules away, and expect a test to fail; result in docs/mutants.json (half an hour)
 	@$(VENV_PYTHON) -m tests.mutation $(ARGS)
 
 fuzz: $(INSTALLED) ## Fuzz everything that takes bytes into crypto, ten minutes a target (Linux on x86-64)

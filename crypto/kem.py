@@ -58,7 +58,7 @@ def labeled_expand(hash_name: str, suite_id: bytes, secret: bytes, label: bytes,
 
 
 def hkdf_expand(hash_name: str, secret: bytes, info: bytes, length: int) -> bytes:
-    """HKDF-Expand (RFC 5869 §2.3)."""
+    """HKDF-Expand (RFC 5869 §2.3). `length` is at most 255 outputs of the hash."""
     block = output = hmac.digest(secret, info + b"\x01", hash_name)
     counter = 2
     while len(output) < length:

@@ -38,7 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     targets = options.target or list(TARGETS)
+    if options.seconds < 1 or options.jobs < 1:
+        parser.error("--seconds and --jobs are at least 1")
     if options.replay is not None:
+        if not options.replay.is_file():
+            parser.error(f"there is no file {options.replay}")
         return _replay(targets, options.replay)
     if importlib.util.find_spec("atheris") is None:
         parser.error("the fuzzer, atheris, is not installed: it exists for Linux on x86-64; --replay works without")

@@ -74,6 +74,7 @@ def main() -> int:
     modules = tuple(Path(module).as_posix() for module in chosen.module or PROJECT.modules)
     if unknown := set(modules).difference(PROJECT.modules):
         console.print(f"not among the modules that are tested: {', '.join(sorted(unknown))}")
+        console.print(f"these are: {', '.join(PROJECT.modules)}")
         return 2
     mutants = [
         mutant
@@ -85,6 +86,9 @@ def main() -> int:
             print(f"{mutant.line:4} {mutant.key}")
         return 0
 
+    if not mutants:
+        console.print("nothing to change matches that: see --list")
+        return 2
     listed = report.equivalents()
     listed = {mutant.key: listed[mutant.key] for mutant in mutants if mutant.key in listed}
     to_run = [mutant for mutant in mutants if chosen.equivalent or mutant.key not in listed]
