@@ -1,8 +1,8 @@
 """`Secret`: key material that cannot leak by accident.
 
-Owns nothing but the wrapper. It prints as `Secret(redacted)`, formatted or not, compares in constant time, and cannot be
-hashed or pickled. `.reveal()` is the only way to the bytes; searching for it lists every use. Python cannot promise that
-the bytes are wiped from memory (SECURITY.md says so).
+Owns nothing but the wrapper. It prints as `Secret(redacted)`, formatted or not, compares in constant time, and cannot
+be hashed or pickled. `.reveal()` is the only way to the bytes; searching for it lists every use. Python cannot promise
+that the bytes are wiped from memory (SECURITY.md says so).
 """
 
 from __future__ import annotations

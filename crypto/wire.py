@@ -49,7 +49,7 @@ INPUT_BYTES_MAX = 64 * 1024 * 1024
 """No input is larger: a hybrid Welcome for 10,000 members is about half of it, so some 20,000 is the end."""
 
 ITEMS_MAX = 65_536
-"""No vector has more items, unless its annotation says so. Of members, `INPUT_BYTES_MAX` bounds hybrid groups before."""
+"""No vector has more items, unless its annotation says so. `INPUT_BYTES_MAX` bounds hybrid groups before that."""
 
 LENGTH_MAX = 2**30 - 1
 """The largest vector that a length prefix can name (§2.1.2)."""
