@@ -96,7 +96,7 @@ def _show(console: Console, found: kit.Kit) -> None:
     table.add_row("branches", f"{coverage['branches']:,}, of which {coverage['branches_missed']} were not taken")
     table.add_row("lines left out with a reason", str(coverage["left_out_on_purpose"]))
     if found["mutation"]:
-        table.add_row("mutants", json.dumps(found["mutation"]["total"]))
+        table.add_row("mutants", json.dumps(found["mutation"]["modules"]["all"]))
     if found["fuzzing"]:
         table.add_row("fuzzed targets", str(len(found["fuzzing"]["targets"])))
     for name, version in found["interop"]["peers"].items():

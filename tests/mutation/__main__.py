@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import sys
 from pathlib import Path
@@ -45,6 +46,9 @@ examples:
   python -m tests.mutation --module crypto/mls/rules/leaf.py --module crypto/mls/treekem.py
   python -m tests.mutation --match l13_ --list
 """
+
+
+NOTHING: dict[str, dict[str, object]] = {"modules": {}, "survivors": {}}
 
 
 def parse() -> argparse.Namespace:
@@ -110,16 +114,17 @@ def main() -> int:
 
     rows = report.summary(mutants, verdicts, listed)
     survivors, wrong = report.open_verdicts(verdicts, listed), report.wrongly_listed(verdicts, listed)
-    result = report.as_json(rows, survivors, listed)
+    result = report.result(rows, survivors, listed)
     if chosen.json:
-        print(result, end="")
+        print(report.as_json(result), end="")
     else:
         report.write_table(console, rows)
         report.write_survivors(console, survivors)
     for verdict in wrong:
         console.print(f"listed as equivalent, but {verdict.by} tells it apart: {verdict.mutant.key}", markup=False)
-    if not (chosen.module or chosen.kind or chosen.match or chosen.quick):
-        RESULTS.write_text(result, "utf-8")
+    if not (chosen.kind or chosen.match or chosen.quick):
+        before = json.loads(RESULTS.read_text("utf-8")) if chosen.module and RESULTS.is_file() else NOTHING
+        RESULTS.write_text(report.as_json(report.recorded(before, result)), "utf-8")
     return 1 if survivors or wrong else 0
 
 

@@ -53,9 +53,23 @@ def summary(
     for mutant in mutants:
         outcome = EQUIVALENT if mutant.key in listed else outcomes[mutant.key]
         counts.setdefault(mutant.module, Counter())[outcome] += 1
-    if len(counts) > 1:
-        counts["all"] = sum(counts.values(), Counter())
-    return {module: _row(counted) for module, counted in counts.items()}
+    rows = {module: _row(counted) for module, counted in counts.items()}
+    return rows | ({"all": _together(rows)} if len(rows) > 1 else {})
+
+
+def _together(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The row of all modules."""
+    return _row(Counter({column: sum(row[column] for row in rows.values()) for column in COLUMNS}))
+
+
+def recorded(before: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """What docs/mutants.json holds after a run over some modules: theirs anew, of the others what stood there."""
+    ran = {module: row for module, row in new["modules"].items() if module != "all"}
+    rows = {module: row for module, row in before["modules"].items() if module != "all"} | ran
+    rows = dict(sorted(rows.items()))
+    kept = {key: said for key, said in before["survivors"].items() if key.split()[0] not in ran}
+    survivors = dict(sorted((kept | new["survivors"]).items()))
+    return {"modules": rows | {"all": _together(rows)}, "survivors": survivors}
 
 
 def _row(counted: Counter[str]) -> dict[str, Any]:
@@ -88,8 +102,15 @@ def write_survivors(console: Console, verdicts: Sequence[Verdict]) -> None:
         console.print(f"  + {mutant.after}", style="green", markup=False, highlight=False, soft_wrap=True)
 
 
-def as_json(rows: Mapping[str, Mapping[str, Any]], open_ones: Sequence[Verdict], listed: Mapping[str, str]) -> str:
+def result(
+    rows: Mapping[str, Mapping[str, Any]], open_ones: Sequence[Verdict], listed: Mapping[str, str]
+) -> dict[str, Any]:
     """The same for a file, without line numbers, which would change with every edit."""
     survivors = {verdict.mutant.key: f"{verdict.outcome}: wants a test" for verdict in open_ones}
     known = {key: f"equivalent: {reason}" for key, reason in listed.items()}
-    return json.dumps({"modules": rows, "survivors": survivors | known}, indent=2, ensure_ascii=False) + "\n"
+    return {"modules": rows, "survivors": survivors | known}
+
+
+def as_json(content: Mapping[str, Any]) -> str:
+    """As it is printed and recorded."""
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
