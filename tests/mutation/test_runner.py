@@ -177,3 +177,17 @@ def test_the_list_of_equivalents_is_read_and_held_to(tmp_path: Path) -> None:
     assert rows["all"] == {
         "mutants": 4, KILLED: 1, TIMED_OUT: 0, SURVIVED: 1, NOT_COVERED: 0, report.EQUIVALENT: 2, "score": 50.0
     }  # fmt: skip
+
+
+def test_a_run_over_one_module_renews_its_rows_alone() -> None:
+    row = {"mutants": 2, "killed": 1, "timed out": 0, "survived": 1, "not covered": 0, "equivalent": 0, "score": 50.0}
+    better = row | {"killed": 2, "survived": 0, "score": 100.0}
+    before = {
+        "modules": {"a.py": row, "b.py": row},
+        "survivors": {"a.py f: x": "wants a test", "b.py g: y": "wants one"},
+    }
+    after = report.recorded(before, {"modules": {"a.py": better}, "survivors": {}})
+    assert after["modules"]["a.py"] == better
+    assert after["modules"]["b.py"] == row
+    assert (after["modules"]["all"]["killed"], after["modules"]["all"]["score"]) == (3, 75.0)
+    assert after["survivors"] == {"b.py g: y": "wants one"}
