@@ -115,9 +115,11 @@ def client(case: Case) -> tuple[KeyPackageBundle, SignatureKeyPair]:
     """The joiner's key package and keys; that they belong together is part of the vector."""
     key_package = decode(MLSMessage, bytes.fromhex(case["key_package"])).body
     assert isinstance(key_package, KeyPackage)
-    init_private, encryption_private = secret(case["init_priv"]), secret(case["encryption_priv"])
-    signer = SignatureKeyPair(secret(case["signature_priv"]), key_package.leaf_node.signature_key)
     belongs = suite(case["cipher_suite"])
+    size = belongs.hpke.kem.private_key_size  # some are published without the zeros in front, against RFC 9180 §7.1.2
+    init_private = Secret(bytes.fromhex(case["init_priv"]).rjust(size, b"\0"))
+    encryption_private = Secret(bytes.fromhex(case["encryption_priv"]).rjust(size, b"\0"))
+    signer = SignatureKeyPair(secret(case["signature_priv"]), key_package.leaf_node.signature_key)
     assert_hpke_pair(belongs, init_private, key_package.init_key)
     assert_hpke_pair(belongs, encryption_private, key_package.leaf_node.encryption_key)
     signature = belongs.sign_with_label(signer, "Test", b"")
