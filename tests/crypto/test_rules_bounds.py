@@ -10,7 +10,7 @@ import pytest
 
 from crypto.errors import AuthenticationError, DecodeError
 from crypto.mls import commit as commit_module
-from crypto.mls.extensions import Extension
+from crypto.mls.extensions import EXTENSIONS_MAX, Extension
 from crypto.mls.framing import (
     decode_message,
     encode_message,
@@ -31,6 +31,7 @@ from crypto.mls.proposals import (
     GroupContextExtensions,
     Remove,
 )
+from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.rules import message as message_rules
 from crypto.mls.tree_nodes import UpdatePath
 from crypto.mls.welcome import Welcome
@@ -168,6 +169,15 @@ def test_c10_a_commit_of_more_proposals_than_one_may_have(world: World) -> None:
     receiver = world[world.receiver]
     assert_refused_with(DecodeError, lambda: receiver.receive(too_many, NOW), receiver)
     assert_refused("Q10", lambda: receiver.receive(just_so, NOW), receiver)
+
+
+@every_group
+def test_c10_we_make_no_longer_list_of_extensions_than_others_read(world: World) -> None:
+    sender = world["person 0"]
+    many = tuple(Extension(0xF000 + number, b"") for number in range(EXTENSIONS_MAX + 1))
+    assert_refused("C10", lambda: sender.propose_extensions(many, now=NOW), sender)
+    with off(leaf_rules.c10_extensions_bounded):
+        sender.propose_extensions(many, now=NOW)
 
 
 # C11: what we do not know
