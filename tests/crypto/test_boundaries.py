@@ -10,13 +10,16 @@ import pytest
 
 from crypto.errors import DecodeError, GenerationTooFar, RuleViolation, UsageError
 from crypto.mls.config import DEFAULT_CONFIG, GroupConfig
-from crypto.mls.group import StagedCommit
+from crypto.mls.credentials import BasicCredential
+from crypto.mls.extensions import Extension
+from crypto.mls.group import StagedCommit, generate_key_package
 from crypto.mls.proposals import ReInit
 from crypto.mls.psk import ExternalPSK, PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage, psk_secret
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.rules import commit as commit_rules
 from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.rules import welcome as welcome_rules
+from crypto.mls.rules.leaf import c10_extensions_bounded
 from crypto.mls.rules.message import r8_epoch_bears_more
 from crypto.mls.secret_tree import Generation, LeafRatchets, Ratchet, RatchetKind, SecretTree
 from crypto.mls.tree_nodes import LeafIndex, Lifetime, NodeIndex, ParentNode
@@ -217,3 +220,24 @@ def test_c10_a_commit_counts_1_024_psks() -> None:
 def test_r8_a_member_sends_1_048_576_messages_in_an_epoch() -> None:
     r8_epoch_bears_more(1_048_575)
     refused("R8", lambda: r8_epoch_bears_more(1_048_576))
+
+
+def test_c10_a_list_has_256_extensions() -> None:
+    c10_extensions_bounded((Extension(0xF000, b""),) * 256)
+    refused("C10", lambda: c10_extensions_bounded((Extension(0xF000, b""),) * 257))
+
+
+def test_c10_our_leaf_has_256_extensions() -> None:
+    types = tuple(range(0xF000, 0xF101))
+    signer, lifetime = SUITE.signature.generate(), Lifetime(0, 1)
+    refused(
+        "C10",
+        lambda: generate_key_package(
+            SUITE,
+            BasicCredential(b"someone"),
+            signer,
+            lifetime=lifetime,
+            supported_extensions=types,
+            leaf_extensions=tuple(Extension(each, b"") for each in types),
+        ),
+    )
