@@ -13,6 +13,7 @@ from tests.contracts import mls_rules
 from tests.contracts.tree import ROOT
 from tests.crypto.test_wycheproof import wycheproof_counts
 from tests.interop import peers
+from tests.mutation.targets import PROJECT
 
 Kit = dict[str, Any]
 
@@ -116,6 +117,10 @@ def problems(found: Kit) -> list[str]:
     if coverage["statements_missed"] or coverage["branches_missed"]:
         said.append(f"not all of crypto ran: {', '.join(coverage['incomplete'])}")
     said += [f"{path.name} is missing: {how}" for path, how in LONG_RUNS.items() if not path.is_file()]
+    ran = found["mutation"]["modules"] if found["mutation"] else {}
+    said += [
+        f"the mutants of {module} have not been run: make mutants" for module in PROJECT.modules if module not in ran
+    ]
     return said
 
 
