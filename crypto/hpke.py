@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 from crypto.errors import AuthenticationError, DecodeError
-from crypto.kem import Kem, hash_size, labeled_expand, labeled_extract
+from crypto.kem import HPKEKeyPair, Kem, hash_size, labeled_expand, labeled_extract
 from crypto.secret import Secret
 
 _MODE_BASE = b"\x00"
@@ -48,10 +48,10 @@ class HPKE:
             sealed.append((kem_output, aead.encrypt(nonce, plaintext, None)))
         return sealed
 
-    def open(self, private_key: Secret, info: bytes, kem_output: bytes, ciphertext: bytes) -> bytes:
+    def open(self, keys: HPKEKeyPair, info: bytes, kem_output: bytes, ciphertext: bytes) -> bytes:
         """Decrypt: OpenBase with empty AAD (RFC 9180 §6.1). Raises `AuthenticationError` whatever is wrong."""
         try:
-            shared = self._decapsulate(private_key, kem_output)
+            shared = self._decapsulate(keys, kem_output)
             aead, nonce = self._aead_nonce(shared, self._context(info))
             return aead.decrypt(nonce, ciphertext, None)
         except (DecodeError, InvalidTag) as error:
@@ -65,14 +65,12 @@ class HPKE:
         shared, kem_output = self._encapsulate(public_key)
         return kem_output, self._export(shared, info, context, length)
 
-    def receive_export(
-        self, private_key: Secret, info: bytes, kem_output: bytes, context: bytes, length: int
-    ) -> Secret:
+    def receive_export(self, keys: HPKEKeyPair, info: bytes, kem_output: bytes, context: bytes, length: int) -> Secret:
         """The secret that `send_export` gave its caller: ReceiveExportBase (RFC 9180 §6.2).
 
         Raises `DecodeError` for bytes that are no KEM output. Another key or context gives another secret, no error.
         """
-        return self._export(self._decapsulate(private_key, kem_output), info, context, length)
+        return self._export(self._decapsulate(keys, kem_output), info, context, length)
 
     def check_public_key(self, public_key: bytes) -> None:
         """Raise `DecodeError` unless the bytes are a public key of this KEM that one can encrypt to."""
@@ -93,11 +91,11 @@ class HPKE:
         except ValueError as error:
             raise DecodeError("not an HPKE public key") from error
 
-    def _decapsulate(self, private_key: Secret, kem_output: bytes) -> Secret:
+    def _decapsulate(self, keys: HPKEKeyPair, kem_output: bytes) -> Secret:
         if len(kem_output) != self.kem.output_size:
             raise DecodeError("KEM output of the wrong size")
         try:
-            return self.kem.decapsulate(private_key, kem_output)
+            return self.kem.decapsulate(keys, kem_output)
         except ValueError as error:
             raise DecodeError("not a KEM output") from error
 

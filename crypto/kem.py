@@ -42,8 +42,11 @@ class Kem:
     """Raises `ValueError` unless one can encrypt to the key; the caller has checked its size."""
     encapsulate: Callable[[bytes], tuple[Secret, bytes]]
     """Encap(pkR): the shared secret and the KEM output. Raises `ValueError` for a bad public key."""
-    decapsulate: Callable[[Secret, bytes], Secret]
-    """Decap(enc, skR), the private key first. Raises `ValueError` for a bad KEM output."""
+    decapsulate: Callable[[HPKEKeyPair, bytes], Secret]
+    """Decap(enc, skR), the keys first. Raises `ValueError` for a bad KEM output.
+
+    The public key enters the derivation. Whoever holds a private key has it at hand, so it is not computed anew.
+    """
 
 
 def labeled_extract(hash_name: str, suite_id: bytes, label: bytes, key: bytes, salt: bytes = b"") -> bytes:
@@ -86,7 +89,6 @@ def _dhkem(
     derive: Callable[[Secret], HPKEKeyPair],
     check_public: Callable[[bytes], object],
     exchange: Callable[[Secret, bytes], bytes],
-    public_of: Callable[[Secret], bytes],
 ) -> Kem:
     """DHKEM (RFC 9180 §4.1) over a group. `exchange` is its Diffie-Hellman function. Nsecret is KDF.Nh."""
     suite_id = b"KEM" + kem_id.to_bytes(2, "big")
@@ -102,10 +104,9 @@ def _dhkem(
         shared = exchange(ephemeral.private, public_key)
         return extract_and_expand(shared, ephemeral.public, public_key), ephemeral.public
 
-    def decapsulate(private_key: Secret, kem_output: bytes) -> Secret:
+    def decapsulate(keys: HPKEKeyPair, kem_output: bytes) -> Secret:
         check_public(kem_output)
-        shared = exchange(private_key, kem_output)
-        return extract_and_expand(shared, kem_output, public_of(private_key))
+        return extract_and_expand(exchange(keys.private, kem_output), kem_output, keys.public)
 
     return Kem(
         kem_id, public_key_size, public_key_size, private_key_size, derive, check_public, encapsulate, decapsulate
@@ -212,7 +213,7 @@ def _nist_kem(kem_id: int, curve: ec.EllipticCurve, hash_name: str) -> Kem:
     def exchange(private: Secret, public: bytes) -> bytes:
         return load_private(private).exchange(ec.ECDH(), load_public(public))
 
-    return _dhkem(kem_id, hash_name, 1 + 2 * size, size, derive, load_public, exchange, public_of)
+    return _dhkem(kem_id, hash_name, 1 + 2 * size, size, derive, load_public, exchange)
 
 
 def _shake256(data: bytes, length: int) -> bytes:
@@ -257,13 +258,13 @@ def _encapsulate_x_wing(public: bytes) -> tuple[Secret, bytes]:
     return combined, ml_kem_output + x25519_output
 
 
-def _decapsulate_x_wing(seed: Secret, kem_output: bytes) -> Secret:
+def _decapsulate_x_wing(keys: HPKEKeyPair, kem_output: bytes) -> Secret:
     """Decapsulate (draft-connolly-cfrg-xwing-kem §5.5)."""
     _check_x25519(kem_output[1088:])
-    ml_kem, scalar = _x_wing_parts(seed)
+    ml_kem, scalar = _x_wing_parts(keys.private)
     ml_kem_shared = ml_kem.decapsulate(kem_output[:1088])
     x25519_shared = _x25519_exchange(scalar, kem_output[1088:])
-    return _x_wing_combined(ml_kem_shared, x25519_shared, kem_output[1088:], _x25519_public(scalar))
+    return _x_wing_combined(ml_kem_shared, x25519_shared, kem_output[1088:], keys.public[1184:])
 
 
 X25519 = _dhkem(
@@ -274,7 +275,6 @@ X25519 = _dhkem(
     _montgomery_derive(0x0020, "sha256", 32, _x25519_public),
     _check_x25519,
     _x25519_exchange,
-    _x25519_public,
 )
 X448 = _dhkem(
     0x0021,
@@ -284,7 +284,6 @@ X448 = _dhkem(
     _montgomery_derive(0x0021, "sha512", 56, _x448_public),
     _check_x448,
     _x448_exchange,
-    _x448_public,
 )
 P256 = _nist_kem(0x0010, ec.SECP256R1(), "sha256")
 P384 = _nist_kem(0x0011, ec.SECP384R1(), "sha384")

@@ -12,6 +12,7 @@ import hmac
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import nacl.bindings
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -96,7 +97,7 @@ class CipherSuite:
 
     def expand_with_label(self, secret: Secret, label: str, context: bytes, length: int) -> Secret:
         """ExpandWithLabel(Secret, Label, Context, Length), RFC 9420 §8; `length` in bytes."""
-        info = length.to_bytes(2, "big") + encode_opaque(b"MLS 1.0 " + label.encode()) + encode_opaque(context)
+        info = _kdf_label(label, length) + encode_opaque(context)
         return Secret(kem.hkdf_expand(self.hash_name, secret.reveal(), info, length))
 
     def derive_secret(self, secret: Secret, label: str) -> Secret:
@@ -139,10 +140,10 @@ class CipherSuite:
         sealed = self.hpke.seal_each(_encrypt_context(label, context), addressed)
         return [HPKECiphertext(*each) for each in sealed]
 
-    def decrypt_with_label(self, private: Secret, label: str, context: bytes, sealed: HPKECiphertext) -> Secret:
+    def decrypt_with_label(self, keys: HPKEKeyPair, label: str, context: bytes, sealed: HPKECiphertext) -> Secret:
         """DecryptWithLabel, RFC 9420 §5.1.3. Raises `AuthenticationError`."""
         info = _encrypt_context(label, context)
-        return Secret(self.hpke.open(private, info, sealed.kem_output, sealed.ciphertext))
+        return Secret(self.hpke.open(keys, info, sealed.kem_output, sealed.ciphertext))
 
     def derive_key_pair(self, secret: Secret) -> HPKEKeyPair:
         """KEM.DeriveKeyPair(secret), RFC 9180 §4; `secret` is at least as long as a private key."""
@@ -160,6 +161,12 @@ class CipherSuite:
 def sign_content(label: str, content: bytes) -> bytes:
     """SignContent (RFC 9420 §5.1.2) with the whole label: what every signature of Sealdesk is made over."""
     return encode_opaque(label.encode()) + encode_opaque(content)
+
+
+@lru_cache(maxsize=128)
+def _kdf_label(label: str, length: int) -> bytes:
+    """KDFLabel (RFC 9420 §8) without its context: a handful of them serve nearly all derivations."""
+    return length.to_bytes(2, "big") + encode_opaque(b"MLS 1.0 " + label.encode())
 
 
 def _encrypt_context(label: str, context: bytes) -> bytes:

@@ -267,10 +267,13 @@ def _fixed_codec(size: int) -> Codec:
     return Codec(encode_fixed, decode_fixed)
 
 
+_SHORT_LENGTHS = [bytes([length]) for length in range(0x40)]
+
+
 def encode_length(length: int) -> bytes:
     """The shortest length prefix of a vector (§2.1.2)."""
     if length < 0x40:
-        return length.to_bytes(1, "big")
+        return _SHORT_LENGTHS[length]
     if length < 0x4000:
         return (0x4000 | length).to_bytes(2, "big")
     if length <= LENGTH_MAX:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from crypto.errors import UsageError
+from crypto.kem import HPKEKeyPair
 from crypto.mls import tree_math
 from crypto.mls.commit import CreatedCommit
 from crypto.mls.config import GroupConfig
@@ -133,9 +134,8 @@ def _open_group_secrets(
     suite: CipherSuite, welcome: Welcome, entry: EncryptedGroupSecrets, bundle: KeyPackageBundle
 ) -> GroupSecrets:
     """Decrypt what is for us; the encrypted GroupInfo is bound to it (rule W2)."""
-    opened = suite.decrypt_with_label(
-        bundle.init_private, "Welcome", welcome.encrypted_group_info, entry.encrypted_group_secrets
-    )
+    keys = HPKEKeyPair(bundle.init_private, bundle.key_package.init_key)
+    opened = suite.decrypt_with_label(keys, "Welcome", welcome.encrypted_group_info, entry.encrypted_group_secrets)
     return decode(GroupSecrets, opened.reveal())
 
 

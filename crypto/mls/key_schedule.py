@@ -162,8 +162,8 @@ def send_external_init(suite: CipherSuite, external_pub: bytes) -> tuple[bytes, 
 
 def receive_external_init(suite: CipherSuite, external_secret: Secret, kem_output: bytes) -> Secret:
     """The init_secret that a joiner has sent, §8.3. Raises `DecodeError` for bytes that are no KEM output."""
-    private = external_key_pair(suite, external_secret).private
-    return suite.hpke.receive_export(private, b"", kem_output, _EXTERNAL_INIT, suite.hash_size)
+    keys = external_key_pair(suite, external_secret)
+    return suite.hpke.receive_export(keys, b"", kem_output, _EXTERNAL_INIT, suite.hash_size)
 
 
 def export(suite: CipherSuite, exporter_secret: Secret, label: str, context: bytes, length: int) -> Secret:

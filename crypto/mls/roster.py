@@ -64,7 +64,9 @@ class Roster:
         return frozenset(kind.credential_type for kind in self.kinds)
 
     def replace(self, gone: Sequence[LeafNode], come: Sequence[LeafNode]) -> Roster:
-        """The roster without the leaves that go and with those that come."""
+        """The roster without the leaves that go and with those that come; the same object if that is no difference."""
+        if list(map(_facts_of, gone)) == list(map(_facts_of, come)):  # a path changes none of these
+            return self
         kinds = _recount(self.kinds, map(_kind_of, gone), map(_kind_of, come))
         keys = _recount(
             self.signature_keys, [leaf.signature_key for leaf in gone], [leaf.signature_key for leaf in come]
@@ -79,6 +81,10 @@ def roster_of(leaves: Sequence[LeafNode]) -> Roster:
 
 def _kind_of(leaf: LeafNode) -> Kind:
     return Kind(int(credential_type(leaf.credential)), leaf.capabilities)
+
+
+def _facts_of(leaf: LeafNode) -> tuple[int, Capabilities, bytes]:
+    return credential_type(leaf.credential), leaf.capabilities, leaf.signature_key
 
 
 def _recount(counts: MappingProxyType[T, int], gone: Iterable[T], come: Iterable[T]) -> MappingProxyType[T, int]:

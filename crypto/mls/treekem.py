@@ -200,7 +200,8 @@ def decrypt_path(
         raise UsageError("this path is not for us: we sent it, joined by it, or are no member")
     receiver = receivers[lowest][ours[0]]
     sealed = filtered[lowest].encrypted_path_secret[ours[0]]
-    path_secret = suite.decrypt_with_label(private_keys[receiver], _ENCRYPT_LABEL, group_context, sealed)
+    keys = HPKEKeyPair(private_keys[receiver], _public_key(tree_before_path, receiver))
+    path_secret = suite.decrypt_with_label(keys, _ENCRYPT_LABEL, group_context, sealed)
     new_keys, commit_secret = _climb(suite, tree_after, tuple(filtered), lowest, path_secret, "U5")
     # Of the sender's direct path nothing old is left: what we held there is blank now, or has just been derived anew.
     return MappingProxyType({**prune(private_keys, tree_after), **new_keys}), commit_secret

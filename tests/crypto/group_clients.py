@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Self
 
+from crypto.kem import HPKEKeyPair
 from crypto.mls import tree_math
 from crypto.mls.config import GroupConfig
 from crypto.mls.credentials import BasicCredential
@@ -126,8 +127,9 @@ def check_private_keys(group: Group) -> None:
     for index, private in state.private_keys.items():
         node = state.tree.node(index)
         assert node is not None
-        sealed = state.suite.encrypt_with_label(node.encryption_key, "test", b"", b"for whoever holds the key")
-        assert state.suite.decrypt_with_label(private, "test", b"", sealed).reveal() == b"for whoever holds the key"
+        keys = HPKEKeyPair(private, node.encryption_key)
+        sealed = state.suite.encrypt_with_label(keys.public, "test", b"", b"for whoever holds the key")
+        assert state.suite.decrypt_with_label(keys, "test", b"", sealed).reveal() == b"for whoever holds the key"
 
 
 @dataclass(eq=False, repr=False)

@@ -97,8 +97,7 @@ def test_every_published_vector_is_used_or_has_its_reason() -> None:
 @pytest.mark.parametrize("vector", TO_DECAPSULATE, ids=_id)
 def test_decapsulate(vector: Vector) -> None:
     """The KEM alone, so the KDF and the AEAD beside it do not matter."""
-    private, kem_output = (bytes.fromhex(vector[name]) for name in ("skRm", "enc"))
-    shared = KEMS[vector["kem_id"]].decapsulate(Secret(private), kem_output)
+    shared = KEMS[vector["kem_id"]].decapsulate(_pair_of(vector), bytes.fromhex(vector["enc"]))
     assert shared.reveal().hex() == vector["shared_secret"]
 
 
@@ -135,14 +134,14 @@ def as_published(kem: kems.Kem, private: bytes) -> bytes:
 @pytest.mark.parametrize("vector", TO_OPEN, ids=_id)
 def test_open(vector: Vector) -> None:
     box, primitive = _box_of(vector), AEADS[vector["aead_id"]][0]
-    private, info, kem_output = (bytes.fromhex(vector[name]) for name in ("skRm", "info", "enc"))
+    info, kem_output = (bytes.fromhex(vector[name]) for name in ("info", "enc"))
     first = vector["encryptions"][0]
     key, nonce, plaintext = (
         bytes.fromhex(hexadecimal) for hexadecimal in (vector["key"], vector["base_nonce"], first["pt"])
     )
     assert primitive(key).encrypt(nonce, plaintext, bytes.fromhex(first["aad"])).hex() == first["ct"]
     ciphertext = primitive(key).encrypt(nonce, plaintext, None)
-    assert box.open(Secret(private), info, kem_output, ciphertext) == plaintext
+    assert box.open(_pair_of(vector), info, kem_output, ciphertext) == plaintext
 
 
 @pytest.mark.parametrize("vector", TO_OPEN, ids=_id)
@@ -151,11 +150,11 @@ def test_receive_export(vector: Vector) -> None:
 
 
 def _receives_exports(box: hpke.HPKE, vector: Vector) -> None:
-    private, info, kem_output = (bytes.fromhex(vector[name]) for name in ("skRm", "info", "enc"))
+    info, kem_output = (bytes.fromhex(vector[name]) for name in ("info", "enc"))
     assert vector["exports"]
     for export in vector["exports"]:
         context = bytes.fromhex(export["exporter_context"])
-        exported = box.receive_export(Secret(private), info, kem_output, context, export["L"])
+        exported = box.receive_export(_pair_of(vector), info, kem_output, context, export["L"])
         assert exported.reveal().hex() == export["exported_value"]
 
 
@@ -182,15 +181,15 @@ def test_send_export(vector: Vector, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_exported_secret_is_shared_by_two_and_bound_to_all_that_enters(kem: kems.Kem) -> None:
     box, pair = _box(kem), _pair(kem)
     kem_output, secret = box.send_export(pair.public, b"info", b"context", 32)
-    assert box.receive_export(pair.private, b"info", kem_output, b"context", 32) == secret
+    assert box.receive_export(pair, b"info", kem_output, b"context", 32) == secret
     assert box.send_export(pair.public, b"info", b"context", 32)[1] != secret
-    for private, info, context, length in (
-        (_pair(kem, 2).private, b"info", b"context", 32),
-        (pair.private, b"other", b"context", 32),
-        (pair.private, b"info", b"other", 32),
-        (pair.private, b"info", b"context", 33),
+    for keys, info, context, length in (
+        (_pair(kem, 2), b"info", b"context", 32),
+        (pair, b"other", b"context", 32),
+        (pair, b"info", b"other", 32),
+        (pair, b"info", b"context", 33),
     ):
-        assert box.receive_export(private, info, kem_output, context, length).reveal()[:32] != secret.reveal()
+        assert box.receive_export(keys, info, kem_output, context, length).reveal()[:32] != secret.reveal()
 
 
 @EVERY_KEM
@@ -199,9 +198,9 @@ def test_what_is_no_kem_output_exports_nothing(kem: kems.Kem) -> None:
     good, _ = box.send_export(pair.public, b"", b"", 32)
     for size in (0, len(good) - 1, len(good) + 1):
         with pytest.raises(DecodeError, match="wrong size"):
-            box.receive_export(pair.private, b"", (good * 2)[:size], b"", 32)
+            box.receive_export(pair, b"", (good * 2)[:size], b"", 32)
     with pytest.raises(DecodeError, match="not a KEM output"):
-        box.receive_export(pair.private, b"", good[:-66] + bytes(len(good[-66:])), b"", 32)
+        box.receive_export(pair, b"", good[:-66] + bytes(len(good[-66:])), b"", 32)
     with pytest.raises(DecodeError, match="not an HPKE public key"):
         box.send_export(pair.public[:-66] + bytes(len(pair.public[-66:])), b"", b"", 32)
 
@@ -233,7 +232,7 @@ def test_as_cryptography_has_it(kem: kems.Kem, aead: int) -> None:
     assert suite.decrypt(b"".join(_seal(box, pair.public, b"info")), private, b"info") == b"plaintext"
     sealed = suite.encrypt(b"plaintext", private.public_key(), b"info")
     kem_output, ciphertext = sealed[: kem.output_size], sealed[kem.output_size :]
-    assert box.open(pair.private, b"info", kem_output, ciphertext) == b"plaintext"
+    assert box.open(pair, b"info", kem_output, ciphertext) == b"plaintext"
 
 
 @EVERY_KEM
@@ -241,10 +240,10 @@ def test_what_is_sealed_to_many_is_for_each_its_own(kem: kems.Kem) -> None:
     box, pairs = _box(kem), [_pair(kem, seed) for seed in (1, 2, 3)]
     texts = [b"one", b"two", b"three"]
     sealed = box.seal_each(b"info", zip([pair.public for pair in pairs], texts, strict=True))
-    assert [box.open(pair.private, b"info", *each) for pair, each in zip(pairs, sealed, strict=True)] == texts
+    assert [box.open(pair, b"info", *each) for pair, each in zip(pairs, sealed, strict=True)] == texts
     assert len({kem_output for kem_output, _ in sealed}) == 3
     with pytest.raises(AuthenticationError):
-        box.open(pairs[0].private, b"info", *sealed[1])
+        box.open(pairs[0], b"info", *sealed[1])
     assert box.seal_each(b"info", []) == []
 
 
@@ -254,6 +253,10 @@ def _box(kem: kems.Kem) -> hpke.HPKE:
 
 def _box_of(vector: Vector) -> hpke.HPKE:
     return hpke.hpke(KEMS[vector["kem_id"]], HASHES[vector["kdf_id"]], *AEADS[vector["aead_id"]])
+
+
+def _pair_of(vector: Vector) -> kems.HPKEKeyPair:
+    return kems.HPKEKeyPair(Secret(bytes.fromhex(vector["skRm"])), bytes.fromhex(vector["pkRm"]))
 
 
 def _seal(box: hpke.HPKE, public: bytes, info: bytes, plaintext: bytes = b"plaintext") -> tuple[bytes, bytes]:
@@ -270,28 +273,30 @@ def test_what_is_sealed_opens_and_only_as_it_was_sealed(kem: kems.Kem) -> None:
     box, pair = _box(kem), _pair(kem)
     kem_output, ciphertext = _seal(box, pair.public, b"info")
     assert len(kem_output) == kem.output_size
-    assert box.open(pair.private, b"info", kem_output, ciphertext) == b"plaintext"
+    assert box.open(pair, b"info", kem_output, ciphertext) == b"plaintext"
 
     def flipped(data: bytes, place: int) -> bytes:
         return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
 
     wrong = [
-        (_pair(kem, 2).private, b"info", kem_output, ciphertext),
-        (pair.private, b"inf0", kem_output, ciphertext),
-        (pair.private, b"", kem_output, ciphertext),
-        *[(pair.private, b"info", flipped(kem_output, n), ciphertext) for n in (0, 9, kem.output_size - 1)],
-        *[(pair.private, b"info", kem_output, flipped(ciphertext, n)) for n in range(len(ciphertext))],
-        *[(pair.private, b"info", kem_output, ciphertext[:n]) for n in range(len(ciphertext))],
-        (pair.private, b"info", kem_output, ciphertext + b"\0"),
-        (pair.private, b"info", kem_output[:-1], kem_output[-1:] + ciphertext),  # the same bytes, cut elsewhere
-        (pair.private, b"info", kem_output + ciphertext[:1], ciphertext[1:]),
-        (pair.private, b"info", b"", ciphertext),
-        (pair.private, b"info", bytes(kem.output_size), ciphertext),
-        (pair.private, b"info", b"\xff" * kem.output_size, ciphertext),
+        (_pair(kem, 2), b"info", kem_output, ciphertext),
+        (kems.HPKEKeyPair(_pair(kem, 2).private, pair.public), b"info", kem_output, ciphertext),
+        (kems.HPKEKeyPair(pair.private, _pair(kem, 2).public), b"info", kem_output, ciphertext),
+        (pair, b"inf0", kem_output, ciphertext),
+        (pair, b"", kem_output, ciphertext),
+        *[(pair, b"info", flipped(kem_output, n), ciphertext) for n in (0, 9, kem.output_size - 1)],
+        *[(pair, b"info", kem_output, flipped(ciphertext, n)) for n in range(len(ciphertext))],
+        *[(pair, b"info", kem_output, ciphertext[:n]) for n in range(len(ciphertext))],
+        (pair, b"info", kem_output, ciphertext + b"\0"),
+        (pair, b"info", kem_output[:-1], kem_output[-1:] + ciphertext),  # the same bytes, cut elsewhere
+        (pair, b"info", kem_output + ciphertext[:1], ciphertext[1:]),
+        (pair, b"info", b"", ciphertext),
+        (pair, b"info", bytes(kem.output_size), ciphertext),
+        (pair, b"info", b"\xff" * kem.output_size, ciphertext),
     ]
-    for private, info, output, text in wrong:
+    for keys, info, output, text in wrong:
         with pytest.raises(AuthenticationError, match=r"^the message is not authentic$"):
-            box.open(private, info, output, text)
+            box.open(keys, info, output, text)
 
 
 @EVERY_KEM

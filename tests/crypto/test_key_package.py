@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from crypto.errors import DecodeError, InvalidMessage, Unsupported
+from crypto.kem import HPKEKeyPair
 from crypto.mls.credentials import BasicCredential
 from crypto.mls.extensions import Extension
 from crypto.mls.group import generate_key_package, verify_key_package
@@ -36,7 +37,7 @@ def test_what_we_make_passes_our_checks(belongs: CipherSuite, last_resort: bool)
         (bundle.encryption_private, bundle.key_package.leaf_node.encryption_key),
     ):
         sealed = belongs.encrypt_with_label(public, "Test", b"", b"text")
-        assert belongs.decrypt_with_label(private, "Test", b"", sealed).reveal() == b"text"
+        assert belongs.decrypt_with_label(HPKEKeyPair(private, public), "Test", b"", sealed).reveal() == b"text"
 
 
 @every_suite

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from crypto.kem import HPKEKeyPair
 from crypto.mls.config import GroupConfig
 from crypto.mls.credentials import BasicCredential
 from crypto.mls.framing import MLSMessage
@@ -129,7 +130,7 @@ def client(case: Case) -> tuple[KeyPackageBundle, SignatureKeyPair]:
 
 def assert_hpke_pair(belongs: CipherSuite, private: Secret, public: bytes) -> None:
     sealed = belongs.encrypt_with_label(public, "Test", b"", b"text")
-    assert belongs.decrypt_with_label(private, "Test", b"", sealed).reveal() == b"text"
+    assert belongs.decrypt_with_label(HPKEKeyPair(private, public), "Test", b"", sealed).reveal() == b"text"
 
 
 def lookup(case: Case, resumption_psks: dict[tuple[bytes, int], Secret]) -> PSKLookup:

@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 
 from crypto.errors import DecodeError
+from crypto.kem import HPKEKeyPair
 from crypto.mls.extensions import GREASE, Extension, ExtensionType
 from crypto.mls.framing import encode_message
 from crypto.mls.group import ReceivedProposal, StagedCommit, generate_key_package, verify_key_package
@@ -195,8 +196,9 @@ def test_k11_l19_every_suite_that_we_advertise_works(belongs: CipherSuite) -> No
     for field in dataclasses.fields(OUR_CAPABILITIES):
         extra = [] if field.name == "versions" else [grease]
         assert [*getattr(sent, field.name)] == [*getattr(OUR_CAPABILITIES, field.name), *extra]
-    sealed = belongs.encrypt_with_label(bundle.key_package.init_key, "Test", b"", b"text")
-    assert belongs.decrypt_with_label(bundle.init_private, "Test", b"", sealed).reveal() == b"text"
+    keys = HPKEKeyPair(bundle.init_private, bundle.key_package.init_key)
+    sealed = belongs.encrypt_with_label(keys.public, "Test", b"", b"text")
+    assert belongs.decrypt_with_label(keys, "Test", b"", sealed).reveal() == b"text"
 
 
 @every_group

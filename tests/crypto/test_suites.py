@@ -6,6 +6,7 @@ import pytest
 
 from crypto import suites
 from crypto.errors import AuthenticationError, DecodeError, Unsupported
+from crypto.kem import HPKEKeyPair
 from crypto.mls.secret_tree import derive_tree_secret
 from crypto.secret import Secret
 from crypto.suites import (
@@ -82,12 +83,13 @@ def test_encrypt_with_label(case: Case) -> None:
     theirs = HPKECiphertext(*hexed(basics, "kem_output", "ciphertext"))
     ours = chosen.encrypt_with_label(public, label, context, plaintext)
     assert ours != theirs
+    keys = HPKEKeyPair(Secret(private), public)
     for sealed in (theirs, ours):
-        assert chosen.decrypt_with_label(Secret(private), label, context, sealed) == Secret(plaintext)
+        assert chosen.decrypt_with_label(keys, label, context, sealed) == Secret(plaintext)
         with pytest.raises(AuthenticationError):
-            chosen.decrypt_with_label(Secret(private), label + "x", context, sealed)
+            chosen.decrypt_with_label(keys, label + "x", context, sealed)
         with pytest.raises(AuthenticationError):
-            chosen.decrypt_with_label(Secret(private), label, context + b"x", sealed)
+            chosen.decrypt_with_label(keys, label, context + b"x", sealed)
 
 
 def test_suites_by_code_point() -> None:

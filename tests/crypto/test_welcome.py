@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crypto.errors import DecodeError, UsageError
+from crypto.kem import HPKEKeyPair
 from crypto.mls.framing import decode_message, encode_message
 from crypto.mls.group import join
 from crypto.mls.key_package import KeyPackage, key_package_reference
@@ -30,9 +31,8 @@ def test_published_welcomes_open(case: Case) -> None:
     (entry,) = [entry for entry in welcome.secrets if entry.new_member == reference]
 
     init_private = Secret(bytes.fromhex(case["init_priv"]))
-    opened = belongs.decrypt_with_label(
-        init_private, "Welcome", welcome.encrypted_group_info, entry.encrypted_group_secrets
-    )
+    keys = HPKEKeyPair(init_private, key_package.init_key)
+    opened = belongs.decrypt_with_label(keys, "Welcome", welcome.encrypted_group_info, entry.encrypted_group_secrets)
     secrets = decode(GroupSecrets, opened.reveal())
     assert secrets.psks == ()
     key, nonce = welcome_key_nonce(belongs, secrets.joiner_secret, belongs.zero_secret)
@@ -55,15 +55,15 @@ def test_our_welcomes_to_published_key_packages_open(case: Case) -> None:
     key_package = decode_message(bytes.fromhex(case["key_package"])).body
     assert isinstance(welcome, Welcome)
     assert isinstance(key_package, KeyPackage)
-    init_private = Secret(bytes.fromhex(case["init_priv"]))
+    keys = HPKEKeyPair(Secret(bytes.fromhex(case["init_priv"])), key_package.init_key)
     (entry,) = [each for each in welcome.secrets if each.new_member == key_package_reference(belongs, key_package)]
     info = welcome.encrypted_group_info
-    secrets = belongs.decrypt_with_label(init_private, "Welcome", info, entry.encrypted_group_secrets)
+    secrets = belongs.decrypt_with_label(keys, "Welcome", info, entry.encrypted_group_secrets)
     key, nonce = welcome_key_nonce(belongs, decode(GroupSecrets, secrets.reveal()).joiner_secret, belongs.zero_secret)
     group_info = belongs.aead_open(key, nonce, b"", info)
     assert belongs.aead_seal(key, nonce, b"", group_info) == info
     sealed = belongs.encrypt_with_label(key_package.init_key, "Welcome", info, secrets.reveal())
-    assert belongs.decrypt_with_label(init_private, "Welcome", info, sealed) == secrets
+    assert belongs.decrypt_with_label(keys, "Welcome", info, sealed) == secrets
     assert decode_message(encode_message(welcome)).body == welcome
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from crypto.errors import DecodeError, RuleViolation
+from crypto.kem import HPKEKeyPair
 from crypto.mls.framing import MLSMessage, decode_message, encode_message
 from crypto.mls.group import Group, join
 from crypto.mls.key_schedule import GroupContext, confirmation_tag, epoch_secrets, welcome_key_nonce
@@ -68,7 +69,9 @@ class Inside:
         """The GroupSecrets."""
         (entry,) = self.welcome.secrets
         sealed, context = entry.encrypted_group_secrets, self.welcome.encrypted_group_info
-        return SUITE.decrypt_with_label(self.invitation.bundle.init_private, "Welcome", context, sealed).reveal()
+        bundle = self.invitation.bundle
+        keys = HPKEKeyPair(bundle.init_private, bundle.key_package.init_key)
+        return SUITE.decrypt_with_label(keys, "Welcome", context, sealed).reveal()
 
     def group_info(self) -> bytes:
         """The GroupInfo."""
