@@ -21,7 +21,8 @@ ARROWS = {
 ROOMS = {
     "crypto.errors": (),
     "crypto.secret": (),
-    "crypto.wire": ("crypto.errors", "crypto.secret"),
+    "crypto.codecs": ("crypto.errors", "crypto.secret"),
+    "crypto.wire": ("crypto.codecs", "crypto.errors", "crypto.secret"),
     "crypto.kem": ("crypto.secret",),
     "crypto.hpke": ("crypto.errors", "crypto.kem", "crypto.secret"),
     "crypto.suites": ("crypto.errors", "crypto.hpke", "crypto.kem", "crypto.secret", "crypto.wire"),

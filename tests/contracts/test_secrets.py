@@ -28,7 +28,7 @@ SHOWN_FORMS = (CANARY.decode(), CANARY.hex(), repr(CANARY))
 # Where bytes may leave their wrapper. Everything else passes the Secret on.
 REVEALS = {
     "crypto.secret": "defines it",
-    "crypto.wire": "encodes secrets that travel inside encrypted structs",
+    "crypto.codecs": "encodes secrets that travel inside encrypted structs",
     "crypto.hpke": "calls the HPKE and AEAD primitives",
     "crypto.kem": "calls the KEM primitives",
     "crypto.suites": "calls the hash, AEAD and signature primitives",

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from crypto import wire
+from crypto import codecs, wire
 from crypto.errors import DecodeError
 from crypto.mls.config import GroupConfig
 from crypto.mls.extensions import Extension, ExtensionType
@@ -87,7 +87,7 @@ def test_c2_a_length_that_is_longer_than_it_need_be(world: World, prefix: str) -
     message = misread(world, HELLO, lambda whole: bytes.fromhex(prefix) + whole[1:])
     assert_unreadable(world, message)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wire, "_decode_length", lax_length)
+        patch.setattr(codecs, "_decode_length", lax_length)
         received = world[world.receiver].receive(message, NOW)
     assert isinstance(received, ApplicationMessage)
     assert received.data == b"hello"

@@ -9,34 +9,34 @@ from crypto.mls.rules.how import Elsewhere, How
 
 CODEC = (
     Elsewhere(
-        "C1", "The presence byte of an optional is 0 or 1.", "§2.1.1", How.STEP, ("crypto.wire._optional_codec",)
+        "C1", "The presence byte of an optional is 0 or 1.", "§2.1.1", How.STEP, ("crypto.codecs.optional_codec",)
     ),
     Elsewhere(
-        "C2", "A vector's length stands in its shortest form.", "§2.1.2", How.STEP, ("crypto.wire._decode_length",)
+        "C2", "A vector's length stands in its shortest form.", "§2.1.2", How.STEP, ("crypto.codecs._decode_length",)
     ),
     Elsewhere(
-        "C3", "A length prefix of the unused class is refused.", "§2.1.2", How.STEP, ("crypto.wire._decode_length",)
+        "C3", "A length prefix of the unused class is refused.", "§2.1.2", How.STEP, ("crypto.codecs._decode_length",)
     ),
     Elsewhere(
         "C4",
         "A length fits the bytes that are left, and an input our cap, before anything is allocated.",
         "§2.1.2",
         How.STEP,
-        ("crypto.wire._decode_length", "crypto.wire.decode_prefix"),
+        ("crypto.codecs._decode_length", "crypto.wire.decode_prefix"),
     ),
     Elsewhere(
         "C5",
         "Nothing is left over after a message, nor inside a vector or what an extension holds.",
         "own",
         How.STEP,
-        ("crypto.wire.decode_as", "crypto.wire._vector_codec"),
+        ("crypto.wire.decode_as", "crypto.codecs.vector_codec"),
     ),
     Elsewhere(
         "C6",
         "A version, wire format, type of content, sender, node, proposal or PSK that is none is refused.",
         "§6, §7.8, §8.4",
         How.STEP,
-        ("crypto.wire._enum_codec", "crypto.wire._select_codec"),
+        ("crypto.codecs.enum_codec", "crypto.codecs.select_codec"),
     ),
     Elsewhere(
         "C7",
@@ -80,7 +80,7 @@ CODEC = (
         "What comes in numbers is bounded: items of a vector, proposals, PSKs, extensions, members.",
         "§2.1.2",
         How.STEP,
-        ("crypto.wire._vector_codec", "crypto.mls.psk.psk_secret"),
+        ("crypto.codecs.vector_codec", "crypto.mls.psk.psk_secret"),
         "Every list of the codec has a bound too; nesting is as deep as the structs are, which hold no recursion.",
     ),
     Elsewhere(
