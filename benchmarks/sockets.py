@@ -22,7 +22,9 @@ from client_lib.transport import HttpTransport, Login
 from crypto import suites
 from crypto.identity.accounts import generate_recovery_phrase
 from crypto.identity.sessions import answer_challenge
-from crypto.mls.framing import ContentType, PrivateMessage, encode_message
+from crypto.mls.framing import PrivateMessage
+from crypto.mls.headers import ContentType
+from crypto.mls.mls_message import encode_message
 from crypto.wire import encode
 from protocol import limits
 from protocol.api import RegisterAccount

@@ -14,7 +14,8 @@ from types import MappingProxyType
 from crypto.mls import tree_math
 from crypto.mls.extensions import Extension
 from crypto.mls.former_epochs import remember
-from crypto.mls.framing import AuthenticatedContent, CommitAuth, FramedContent, MemberSender, WireFormat
+from crypto.mls.framing import AuthenticatedContent, CommitAuth, FramedContent
+from crypto.mls.headers import MemberSender, WireFormat
 from crypto.mls.key_package import with_leaf_extensions
 from crypto.mls.key_schedule import (
     EpochSecrets,

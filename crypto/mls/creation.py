@@ -7,6 +7,7 @@ from types import MappingProxyType
 from crypto.mls import key_schedule
 from crypto.mls.config import GroupConfig
 from crypto.mls.extensions import Extension
+from crypto.mls.headers import ProtocolVersion
 from crypto.mls.key_package import generate_leaf
 from crypto.mls.key_schedule import GroupContext
 from crypto.mls.proposal_list import check_group_context_extensions
@@ -15,7 +16,7 @@ from crypto.mls.roster import roster_of
 from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.state import GroupState, state_in_epoch
 from crypto.mls.tree_math import node_of
-from crypto.mls.tree_nodes import KeyPackageSource, LeafIndex, LeafNode, Lifetime, ProtocolVersion
+from crypto.mls.tree_nodes import KeyPackageSource, LeafIndex, LeafNode, Lifetime
 from crypto.suites import CipherSuite, SignatureKeyPair
 from crypto.wire import encode
 

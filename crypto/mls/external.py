@@ -20,15 +20,11 @@ from crypto.mls.commit import (
     provisional_context,
 )
 from crypto.mls.config import GroupConfig
-from crypto.mls.framing import (
-    AuthenticatedContent,
-    FramedContent,
-    NewMemberCommitSender,
-    WireFormat,
-    encode_message,
-)
+from crypto.mls.framing import AuthenticatedContent, FramedContent
 from crypto.mls.group_info import VerifiedGroupInfo
+from crypto.mls.headers import NewMemberCommitSender, WireFormat
 from crypto.mls.key_schedule import confirmation_tag, interim_transcript_hash, send_external_init
+from crypto.mls.mls_message import encode_message
 from crypto.mls.proposal_list import Changes
 from crypto.mls.proposals import (
     AnyProposal,

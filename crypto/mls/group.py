@@ -24,7 +24,6 @@ from crypto.mls.creation import generate_group_state
 from crypto.mls.credentials import AnyCredential
 from crypto.mls.extensions import Extension
 from crypto.mls.external import create_external_commit
-from crypto.mls.framing import ExternalSenderIndex, NewMemberProposalSender, decode_message, encode_message
 from crypto.mls.group_info import VerifiedGroupInfo
 from crypto.mls.group_view import (
     ApplicationMessage,
@@ -34,9 +33,11 @@ from crypto.mls.group_view import (
     ReceivedProposal,
     StagedCommit,
 )
+from crypto.mls.headers import ExternalSenderIndex, NewMemberProposalSender
 from crypto.mls.joining import OpenedWelcome, create_welcome, open_welcome
 from crypto.mls.key_package import KeyPackageBundle, generate_key_package, generate_leaf_contents
 from crypto.mls.linked_groups import generate_first_commit
+from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.proposals import Add, AnyProposal
 from crypto.mls.psk import ExternalPSK, KeptPSKs, ResumptionPSK, ResumptionPSKUsage
 from crypto.mls.roster import Member, member_of
@@ -64,6 +65,7 @@ __all__ = [
     "VerifiedKeyPackage",
     "branch",
     "create_group",
+    "encode_message",
     "external_join",
     "generate_key_package",
     "join",

@@ -15,6 +15,7 @@ from crypto.mls.extensions import (
     find_extension,
     generate_grease,
 )
+from crypto.mls.headers import ProtocolVersion, Version, WireFormat
 from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.tree_nodes import (
     Capabilities,
@@ -22,19 +23,15 @@ from crypto.mls.tree_nodes import (
     LeafIndex,
     LeafNode,
     Lifetime,
-    ProtocolVersion,
     UpdateSource,
-    Version,
     sign_leaf_node,
 )
 from crypto.secret import Secret
 from crypto.suites import SUITES, CipherSuite, SignatureKeyPair
 from crypto.wire import Kept, Uint16, encode, encode_unsigned, variant
 
-WIRE_FORMAT_KEY_PACKAGE = 5
 
-
-@variant(WIRE_FORMAT_KEY_PACKAGE)
+@variant(WireFormat.KEY_PACKAGE)
 class KeyPackage(Kept):
     """A client's offer to be added (§10). `init_key` is an HPKE public key used for one Welcome."""
 
@@ -59,12 +56,6 @@ class KeyPackageBundle:
         """The name by which a Welcome calls it, KDF.Nh bytes."""
         return key_package_reference(SUITES[self.key_package.cipher_suite], self.key_package)
 
-    def message(self) -> bytes:
-        """The key package as an MLSMessage, ready to publish."""
-        return _MESSAGE_HEADER + encode(self.key_package)
-
-
-_MESSAGE_HEADER = ProtocolVersion.MLS10.to_bytes(2, "big") + WIRE_FORMAT_KEY_PACKAGE.to_bytes(2, "big")
 
 LAST_RESORT = Extension(ExtensionType.LAST_RESORT_KEY_PACKAGE, b"")
 """Marks a key package that may be used more than once (§16.8)."""

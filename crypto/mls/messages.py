@@ -15,21 +15,22 @@ from crypto.mls.extensions import ExternalSender, external_senders
 from crypto.mls.former_epochs import FormerEpoch, sender_in
 from crypto.mls.framing import (
     AnyContent,
-    AnySender,
     AuthenticatedContent,
-    ContentType,
-    ExternalSenderIndex,
     FramedContent,
-    MemberSender,
-    NewMemberCommitSender,
-    NewMemberProposalSender,
     PrivateMessage,
     ProposalContent,
     PublicMessage,
-    WireFormat,
-    decode_message,
-    encode_message,
 )
+from crypto.mls.headers import (
+    AnySender,
+    ContentType,
+    ExternalSenderIndex,
+    MemberSender,
+    NewMemberCommitSender,
+    NewMemberProposalSender,
+    WireFormat,
+)
+from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.padding import padded_size
 from crypto.mls.proposals import Add, Commit
 from crypto.mls.protection import (

@@ -21,10 +21,7 @@ from crypto.mls.framing import (
     AuthenticatedContent,
     CommitAuth,
     ContentAuth,
-    ContentType,
     FramedContent,
-    MemberSender,
-    NewMemberCommitSender,
     PrivateApplication,
     PrivateCommit,
     PrivateContentAAD,
@@ -33,14 +30,14 @@ from crypto.mls.framing import (
     PublicMessage,
     SenderData,
     SenderDataAAD,
-    WireFormat,
     auth_type,
     content_type,
 )
+from crypto.mls.headers import ContentType, MemberSender, NewMemberCommitSender, ProtocolVersion, WireFormat
 from crypto.mls.proposals import Commit
 from crypto.mls.rules import message as rules
 from crypto.mls.secret_tree import Generation, RatchetKind, SecretTree
-from crypto.mls.tree_nodes import LeafIndex, ProtocolVersion
+from crypto.mls.tree_nodes import LeafIndex
 from crypto.secret import Secret
 from crypto.suites import AEAD_NONCE_SIZE, CipherSuite, SignatureKeyPair
 from crypto.wire import decode, decode_prefix, encode

@@ -17,7 +17,6 @@ from crypto.wire import (
     Max,
     Select,
     Shared,
-    Uint,
     Uint32,
     Uint64,
     encode_opaque,
@@ -31,15 +30,6 @@ LeafIndex = NewType("LeafIndex", int)
 
 NodeIndex = NewType("NodeIndex", int)
 """Counts all nodes of the array (Appendix C): leaves even, parents odd."""
-
-
-class ProtocolVersion(IntEnum):
-    """The only version there is (§6)."""
-
-    MLS10 = 1
-
-
-Version = Annotated[ProtocolVersion, Uint(2)]
 
 
 class NodeType(IntEnum):

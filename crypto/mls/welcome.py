@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import Annotated
 
 from crypto.mls.extensions import Extensions
+from crypto.mls.headers import WireFormat
 from crypto.mls.key_schedule import GroupContext
 from crypto.mls.psk import PSK_COUNT_MAX, PreSharedKeyID
 from crypto.secret import Secret
 from crypto.suites import HPKECiphertext
 from crypto.wire import Max, Uint16, Uint32, struct, variant
 
-WIRE_FORMAT_WELCOME = 3
-WIRE_FORMAT_GROUP_INFO = 4
 
-
-@variant(WIRE_FORMAT_GROUP_INFO)
+@variant(WireFormat.GROUP_INFO)
 class GroupInfo:
     """What a joiner must know of the group, signed by a member (§12.4.3)."""
 
@@ -50,7 +48,7 @@ class EncryptedGroupSecrets:
     encrypted_group_secrets: HPKECiphertext
 
 
-@variant(WIRE_FORMAT_WELCOME)
+@variant(WireFormat.WELCOME)
 class Welcome:
     """Lets the clients that a commit added into the epoch that it made."""
 

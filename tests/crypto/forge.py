@@ -20,10 +20,12 @@ from crypto.kem import HPKEKeyPair
 from crypto.mls import commit as commit_module
 from crypto.mls import messages, proposing, treekem
 from crypto.mls.extensions import Extension, ExtensionType, RequiredCapabilities
-from crypto.mls.framing import AnyContent, ProposalContent, WireFormat, encode_message
+from crypto.mls.framing import AnyContent, ProposalContent
 from crypto.mls.group import Group, KeyPackageBundle, PendingCommit, ReceivedProposal, StagedCommit
+from crypto.mls.headers import WireFormat
 from crypto.mls.joining import create_welcome
 from crypto.mls.key_package import sign_key_package
+from crypto.mls.mls_message import encode_message
 from crypto.mls.proposals import Add, AnyProposal, CheckedProposal, PreSharedKey
 from crypto.mls.psk import PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage
 from crypto.mls.snapshot import rows

@@ -12,16 +12,15 @@ from crypto.mls import messages, protection
 from crypto.mls.config import GroupConfig
 from crypto.mls.framing import (
     AnyContent,
-    AnySender,
     ApplicationContent,
     FramedContent,
     PrivateMessage,
     ProposalContent,
     PublicMessage,
-    WireFormat,
-    decode_message,
 )
 from crypto.mls.group import Group
+from crypto.mls.headers import AnySender, WireFormat
+from crypto.mls.mls_message import decode_message
 from crypto.mls.proposals import Commit, GroupContextExtensions
 from crypto.mls.rules import message as message_rules
 from crypto.mls.snapshot import rows

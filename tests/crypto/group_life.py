@@ -20,7 +20,6 @@ from crypto.errors import MLSError, RuleViolation
 from crypto.mls.config import GroupConfig
 from crypto.mls.credentials import BasicCredential
 from crypto.mls.extensions import Extension, ExtensionType, ExternalSender
-from crypto.mls.framing import decode_message
 from crypto.mls.group import (
     ApplicationMessage,
     Group,
@@ -31,6 +30,7 @@ from crypto.mls.group import (
     create_group,
     join,
 )
+from crypto.mls.mls_message import decode_message
 from crypto.mls.proposals import Add, CheckedProposal, GroupContextExtensions, PreSharedKey, Remove, Update
 from crypto.mls.psk import ExternalPSK
 from crypto.mls.roster import member_at

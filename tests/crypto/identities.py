@@ -19,17 +19,10 @@ from crypto.identity.accounts import (
 from crypto.identity.device_list import DeviceList, VerifiedDeviceList, sign_device_list, verify_device_list
 from crypto.mls.credentials import BasicCredential
 from crypto.mls.extensions import Extension, ExtensionType
-from crypto.mls.framing import MLSMessage
+from crypto.mls.headers import ProtocolVersion
 from crypto.mls.key_package import KeyPackage
-from crypto.mls.tree_nodes import (
-    Capabilities,
-    KeyPackageSource,
-    LeafIndex,
-    LeafNode,
-    Lifetime,
-    ProtocolVersion,
-    sign_leaf_node,
-)
+from crypto.mls.mls_message import MLSMessage
+from crypto.mls.tree_nodes import Capabilities, KeyPackageSource, LeafIndex, LeafNode, Lifetime, sign_leaf_node
 from crypto.secret import Secret
 from crypto.suites import CipherSuite, SignatureKeyPair, derive_ed25519_key_pair
 from crypto.wire import encode, encode_unsigned

@@ -9,21 +9,24 @@ import pytest
 from crypto import wire
 from crypto.mls.framing import (
     AnyContent,
-    AnySender,
     ApplicationContent,
     AuthenticatedContent,
-    ContentType,
-    ExternalSenderIndex,
     FramedContent,
-    MemberSender,
-    NewMemberCommitSender,
-    NewMemberProposalSender,
     PrivateContentAAD,
     PrivateMessage,
     ProposalContent,
     PublicMessage,
     SenderData,
     SenderDataAAD,
+)
+from crypto.mls.headers import (
+    AnySender,
+    ContentType,
+    ExternalSenderIndex,
+    MemberSender,
+    NewMemberCommitSender,
+    NewMemberProposalSender,
+    ProtocolVersion,
     WireFormat,
 )
 from crypto.mls.key_schedule import GroupContext
@@ -40,7 +43,7 @@ from crypto.mls.protection import (
     with_confirmation_tag,
 )
 from crypto.mls.secret_tree import Generation, RatchetKind, SecretTree
-from crypto.mls.tree_nodes import LeafIndex, ProtocolVersion
+from crypto.mls.tree_nodes import LeafIndex
 from crypto.secret import Secret
 from crypto.suites import SUITES, CipherSuite, SignatureKeyPair
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from crypto.mls.extensions import GREASE, Extension, RequiredCapabilities, generate_grease, generate_grease_extension
-from crypto.mls.framing import decode_message
 from crypto.mls.group import Group, create_group, generate_key_package, verify_key_package
 from crypto.mls.key_package import KeyPackage
+from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.tree_nodes import LeafIndex
 from crypto.mls.verified_key_package import VerifiedKeyPackage
 from crypto.mls.welcome import GroupInfo
@@ -49,7 +49,7 @@ def offer(someone: Person, *, supported: tuple[int, ...] = BOTH) -> VerifiedKeyP
         supported_extensions=supported,
         leaf_extensions=role(b"member") if ROLE in supported else (),
     )
-    return verify_key_package(someone.bundle.message(), NOW)
+    return verify_key_package(encode_message(someone.bundle.key_package), NOW)
 
 
 def roles(group: Group) -> dict[bytes, bytes]:

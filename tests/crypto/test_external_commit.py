@@ -8,13 +8,11 @@ import pytest
 
 from crypto.errors import DecodeError
 from crypto.mls.extensions import ExtensionType
-from crypto.mls.framing import (
-    decode_message,
-)
 from crypto.mls.group import (
     StagedCommit,
     verify_group_info,
 )
+from crypto.mls.mls_message import decode_message
 from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.rules import proposal_list as list_rules
 from crypto.mls.rules import welcome as welcome_rules

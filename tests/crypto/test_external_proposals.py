@@ -13,17 +13,10 @@ from crypto.mls import messages, proposing
 from crypto.mls.config import GroupConfig
 from crypto.mls.credentials import BasicCredential
 from crypto.mls.extensions import Extension, ExtensionType, ExternalSender, external_senders
-from crypto.mls.framing import (
-    ExternalSenderIndex,
-    FramedContent,
-    NewMemberProposalSender,
-    ProposalContent,
-    PublicMessage,
-    WireFormat,
-    decode_message,
-    encode_message,
-)
+from crypto.mls.framing import FramedContent, ProposalContent, PublicMessage
 from crypto.mls.group import ReceivedProposal, propose_as_external_sender, propose_own_addition
+from crypto.mls.headers import ExternalSenderIndex, NewMemberProposalSender, ProtocolVersion, WireFormat
+from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.proposals import (
     Add,
     AnyProposal,
@@ -40,7 +33,6 @@ from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.rules import message as message_rules
 from crypto.mls.rules import proposal_list as list_rules
 from crypto.mls.snapshot import load, rows
-from crypto.mls.tree_nodes import ProtocolVersion
 from crypto.secret import Secret
 from crypto.suites import CipherSuite, SignatureKeyPair, suite
 from crypto.wire import encode_as, encode_opaque

@@ -10,8 +10,9 @@ import pytest
 from crypto.errors import DecodeError, GenerationUsed, PastEpoch, UsageError
 from crypto.mls.config import GroupConfig
 from crypto.mls.extensions import Extension
-from crypto.mls.framing import ApplicationContent, ProposalContent, encode_message
+from crypto.mls.framing import ApplicationContent, ProposalContent
 from crypto.mls.group import ApplicationMessage, Group, StagedCommit, external_join, verify_group_info
+from crypto.mls.mls_message import encode_message
 from crypto.mls.proposals import GroupContextExtensions
 from crypto.mls.protection import verify_signature
 from crypto.mls.roster import Member

@@ -17,8 +17,9 @@ from crypto.errors import (
 )
 from crypto.mls.config import GroupConfig
 from crypto.mls.extensions import Extension, ExtensionType, RequiredCapabilities
-from crypto.mls.framing import PrivateMessage, PublicMessage, decode_message
+from crypto.mls.framing import PrivateMessage, PublicMessage
 from crypto.mls.group import ApplicationMessage, Group, ReceivedProposal, StagedCommit, create_group
+from crypto.mls.mls_message import decode_message
 from crypto.mls.proposals import Update
 from crypto.mls.psk import ExternalPSK, ResumptionPSK, ResumptionPSKUsage
 from crypto.mls.snapshot import rows

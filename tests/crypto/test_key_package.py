@@ -10,6 +10,7 @@ from crypto.errors import DecodeError, InvalidMessage, Unsupported
 from crypto.mls.credentials import BasicCredential
 from crypto.mls.extensions import Extension
 from crypto.mls.group import generate_key_package, verify_key_package
+from crypto.mls.mls_message import encode_message
 from crypto.mls.snapshot import decode_bundle, encode_bundle
 from crypto.suites import SUITES as ALL_SUITES
 from crypto.suites import CipherSuite, suite
@@ -26,7 +27,7 @@ def test_what_we_make_passes_our_checks(belongs: CipherSuite, last_resort: bool)
     bundle = generate_key_package(
         belongs, BasicCredential(b"someone"), signer, lifetime=LIFETIME, last_resort=last_resort
     )
-    verified = verify_key_package(bundle.message(), NOW)
+    verified = verify_key_package(encode_message(bundle.key_package), NOW)
     assert verified.reference == bundle.reference
     assert verified.last_resort is last_resort
     assert verified.leaf.credential == BasicCredential(b"someone")
@@ -96,4 +97,4 @@ def test_unknown_extensions_are_carried() -> None:
         leaf=capable(unknown.extension_type),
         package=lambda package: replace(package, extensions=(unknown,)),
     )
-    assert verify_key_package(bundle.message(), NOW).key_package.extensions == (unknown,)
+    assert verify_key_package(encode_message(bundle.key_package), NOW).key_package.extensions == (unknown,)

@@ -9,6 +9,7 @@ import pytest
 from crypto import wire
 from crypto.errors import AuthenticationError, UsageError
 from crypto.mls.framing import AuthenticatedContent, CommitAuth
+from crypto.mls.headers import ProtocolVersion
 from crypto.mls.key_schedule import (
     EpochSecrets,
     GroupContext,
@@ -24,7 +25,6 @@ from crypto.mls.key_schedule import (
     welcome_secret,
 )
 from crypto.mls.proposals import Commit
-from crypto.mls.tree_nodes import ProtocolVersion
 from crypto.secret import Secret
 from crypto.suites import SUITES, CipherSuite, suite
 from tests.crypto.matrix import without_group

@@ -10,10 +10,10 @@ from crypto.mls.group import (
     StagedCommit,
     branch,
 )
+from crypto.mls.headers import ProtocolVersion
 from crypto.mls.proposals import ReInit
 from crypto.mls.psk import ExternalPSK, ResumptionPSK, ResumptionPSKUsage
 from crypto.mls.rules import leaf as leaf_rules
-from crypto.mls.tree_nodes import ProtocolVersion
 from crypto.suites import X_WING, CipherSuite, suite
 from tests.crypto.forge import (
     UNLISTED,

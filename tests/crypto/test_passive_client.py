@@ -9,9 +9,9 @@ import pytest
 
 from crypto.mls.config import GroupConfig
 from crypto.mls.credentials import BasicCredential
-from crypto.mls.framing import MLSMessage
 from crypto.mls.group import Group, ReceivedProposal, StagedCommit, create_group, join, verify_key_package
 from crypto.mls.key_package import KeyPackage, KeyPackageBundle
+from crypto.mls.mls_message import MLSMessage
 from crypto.mls.psk import ExternalPSK, ResumptionPSK
 from crypto.mls.snapshot import load, rows
 from crypto.mls.state import PSKLookup

@@ -15,27 +15,29 @@ from crypto.errors import (
 )
 from crypto.mls.framing import (
     AnyContent,
-    AnySender,
     ApplicationContent,
     AuthenticatedContent,
     CommitAuth,
     ContentAuth,
-    ContentType,
-    ExternalSenderIndex,
     FramedContent,
-    MemberSender,
-    NewMemberCommitSender,
-    NewMemberProposalSender,
     PrivateContentAAD,
     PrivateMessage,
     ProposalContent,
     PublicMessage,
     SenderData,
+)
+from crypto.mls.headers import (
+    AnySender,
+    ContentType,
+    ExternalSenderIndex,
+    MemberSender,
+    NewMemberCommitSender,
+    NewMemberProposalSender,
+    ProtocolVersion,
     WireFormat,
-    decode_message,
-    encode_message,
 )
 from crypto.mls.key_schedule import GroupContext
+from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.proposals import Add, Commit, Proposal, Remove
 from crypto.mls.protection import (
     open_sender_data,
@@ -49,7 +51,6 @@ from crypto.mls.protection import (
     with_confirmation_tag,
 )
 from crypto.mls.secret_tree import Generation, RatchetKind, SecretTree
-from crypto.mls.tree_nodes import ProtocolVersion
 from crypto.secret import Secret
 from crypto.suites import SUITES, SignatureKeyPair, suite
 from tests.crypto.matrix import without_group

@@ -17,17 +17,13 @@ from crypto import codecs, wire
 from crypto.errors import DecodeError
 from crypto.mls.config import GroupConfig
 from crypto.mls.extensions import Extension, ExtensionType
-from crypto.mls.framing import (
-    AnyContent,
-    ProposalContent,
-    WireFormat,
-    decode_message,
-    encode_message,
-)
+from crypto.mls.framing import AnyContent, ProposalContent
 from crypto.mls.group import (
     ApplicationMessage,
     ReceivedProposal,
 )
+from crypto.mls.headers import WireFormat
+from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.proposals import (
     CheckedProposal,
     GroupContextExtensions,

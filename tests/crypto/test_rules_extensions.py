@@ -12,12 +12,12 @@ from dataclasses import replace
 import pytest
 
 from crypto.mls.extensions import GREASE, Extension, ExtensionType, RequiredCapabilities
-from crypto.mls.framing import decode_message, encode_message
 from crypto.mls.group import ReceivedProposal, create_group, verify_group_info, verify_key_package
 from crypto.mls.group_info import sign_group_info
+from crypto.mls.headers import ProtocolVersion
+from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.proposals import AnyProposal, GroupContextExtensions, ReInit
 from crypto.mls.rules import leaf as rules
-from crypto.mls.tree_nodes import ProtocolVersion
 from crypto.mls.welcome import GroupInfo
 from crypto.wire import encode
 from tests.crypto.forge import (

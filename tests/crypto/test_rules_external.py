@@ -11,17 +11,10 @@ from crypto.errors import AuthenticationError, PastEpoch, RuleViolation
 from crypto.mls import external, treekem
 from crypto.mls.config import GroupConfig
 from crypto.mls.credentials import BasicCredential
-from crypto.mls.framing import (
-    CommitAuth,
-    FramedContent,
-    MemberSender,
-    NewMemberCommitSender,
-    PublicMessage,
-    WireFormat,
-    decode_message,
-    encode_message,
-)
+from crypto.mls.framing import CommitAuth, FramedContent, PublicMessage
 from crypto.mls.group import Group, StagedCommit, external_join, verify_group_info
+from crypto.mls.headers import MemberSender, NewMemberCommitSender, ProtocolVersion, WireFormat
+from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.proposals import (
     AnyProposal,
     Commit,
@@ -36,7 +29,7 @@ from crypto.mls.psk import ExternalPSK, ResumptionPSK, ResumptionPSKUsage
 from crypto.mls.rules import external as rules
 from crypto.mls.rules import message as message_rules
 from crypto.mls.tree_math import node_of
-from crypto.mls.tree_nodes import LeafIndex, ProtocolVersion
+from crypto.mls.tree_nodes import LeafIndex
 from crypto.secret import Secret
 from tests.crypto.forge import assert_not_authentic, assert_refused, follow, off, offered, told
 from tests.crypto.matrix import every_group, groups_of, open_groups

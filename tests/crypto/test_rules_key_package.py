@@ -13,14 +13,14 @@ import pytest
 
 from crypto.errors import DecodeError
 from crypto.mls.extensions import GREASE, Extension, ExtensionType
-from crypto.mls.framing import encode_message
 from crypto.mls.group import ReceivedProposal, StagedCommit, generate_key_package, verify_key_package
+from crypto.mls.headers import ProtocolVersion
 from crypto.mls.key_package import OUR_CAPABILITIES, KeyPackage, sign_key_package, verify_key_package_signature
+from crypto.mls.mls_message import encode_message
 from crypto.mls.proposals import Add
 from crypto.mls.rules import key_package as rules
 from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.rules import proposal_list as list_rules
-from crypto.mls.tree_nodes import ProtocolVersion
 from crypto.suites import SUITES, CipherSuite, SignatureKeyPair, suite
 from tests.crypto.forge import (
     UNLISTED,
@@ -189,7 +189,7 @@ def test_k11_l19_every_suite_that_we_advertise_works(belongs: CipherSuite) -> No
     assert {*OUR_CAPABILITIES.cipher_suites} == {*SUITES}
     someone = person("someone", belongs)
     bundle = generate_key_package(belongs, someone.credential, someone.signer, lifetime=LIFETIME)
-    sent = verify_key_package(bundle.message(), NOW).leaf.capabilities
+    sent = verify_key_package(encode_message(bundle.key_package), NOW).leaf.capabilities
     (grease,) = {*sent.proposals}
     assert grease in GREASE
     for field in dataclasses.fields(OUR_CAPABILITIES):

@@ -12,8 +12,8 @@ from crypto.errors import AuthenticationError
 from crypto.mls import treekem
 from crypto.mls.credentials import X509Credential
 from crypto.mls.extensions import Extension, ExtensionType, RequiredCapabilities
-from crypto.mls.framing import encode_message
 from crypto.mls.group import ReceivedProposal, verify_group_info, verify_key_package
+from crypto.mls.mls_message import encode_message
 from crypto.mls.proposals import Add, Update
 from crypto.mls.roster import roster_of
 from crypto.mls.rules import leaf as rules

@@ -12,9 +12,9 @@ from crypto.errors import UsageError
 from crypto.mls import commit as commit_module
 from crypto.mls.config import GroupConfig
 from crypto.mls.group import PendingCommit, VerifiedKeyPackage, branch, create_group, reinitialise
+from crypto.mls.headers import ProtocolVersion
 from crypto.mls.proposals import ReInit
 from crypto.mls.rules import welcome as rules
-from crypto.mls.tree_nodes import ProtocolVersion
 from crypto.suites import CipherSuite, suite
 from tests.crypto.forge import Rule, assert_refused, by_value, changed_state, follow, forged_commit, off
 from tests.crypto.matrix import every_group, groups_of

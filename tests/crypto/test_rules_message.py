@@ -13,8 +13,10 @@ from crypto.errors import DecodeError, FutureEpoch, PastEpoch
 from crypto.mls import commit as commit_module
 from crypto.mls import messages, protection
 from crypto.mls import rules as rules_package
-from crypto.mls.framing import FramedContent, WireFormat, encode_message
+from crypto.mls.framing import FramedContent
 from crypto.mls.group import ApplicationMessage, Group, ReceivedProposal, StagedCommit
+from crypto.mls.headers import WireFormat
+from crypto.mls.mls_message import encode_message
 from crypto.mls.roster import Member
 from crypto.mls.rules import commit as commit_rules
 from crypto.mls.rules import external as external_rules

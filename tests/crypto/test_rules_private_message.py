@@ -10,16 +10,10 @@ import pytest
 
 from crypto.errors import AuthenticationError
 from crypto.mls import messages, protection
-from crypto.mls.framing import (
-    ContentType,
-    ExternalSenderIndex,
-    MemberSender,
-    PrivateMessage,
-    SenderDataAAD,
-    WireFormat,
-    encode_message,
-)
+from crypto.mls.framing import PrivateMessage, SenderDataAAD
 from crypto.mls.group import ApplicationMessage, ReceivedProposal, StagedCommit
+from crypto.mls.headers import ContentType, ExternalSenderIndex, MemberSender, WireFormat
+from crypto.mls.mls_message import encode_message
 from crypto.mls.rules import message as message_rules
 from crypto.mls.snapshot import rows
 from crypto.suites import CipherSuite

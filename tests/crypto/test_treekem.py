@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crypto.mls import tree_math
+from crypto.mls.headers import ProtocolVersion
 from crypto.mls.key_schedule import GroupContext
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.tree_nodes import (
@@ -14,7 +15,6 @@ from crypto.mls.tree_nodes import (
     LeafIndex,
     NodeIndex,
     ParentNode,
-    ProtocolVersion,
     RatchetTreeNodes,
     UpdatePath,
     verify_leaf_node,

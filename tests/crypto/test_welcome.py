@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from crypto.errors import DecodeError, UsageError
-from crypto.mls.framing import decode_message, encode_message
 from crypto.mls.group import join
 from crypto.mls.key_package import KeyPackage, key_package_reference
 from crypto.mls.key_schedule import epoch_secrets, verify_confirmation_tag, welcome_key_nonce
+from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.welcome import GroupInfo, GroupSecrets, Welcome
 from crypto.secret import Secret
 from crypto.suites import suite

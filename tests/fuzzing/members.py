@@ -20,21 +20,13 @@ from crypto.mls.framing import (
     AnyContent,
     ApplicationContent,
     CommitAuth,
-    ContentType,
-    ExternalSenderIndex,
     FramedContent,
-    MemberSender,
-    MLSMessage,
-    NewMemberCommitSender,
-    NewMemberProposalSender,
     PrivateContentAAD,
     PrivateMessage,
     ProposalContent,
     PublicMessage,
     SenderData,
     SenderDataAAD,
-    WireFormat,
-    encode_message,
 )
 from crypto.mls.group import (
     ApplicationMessage,
@@ -43,7 +35,16 @@ from crypto.mls.group import (
     ReceivedProposal,
     StagedCommit,
 )
+from crypto.mls.headers import (
+    ContentType,
+    ExternalSenderIndex,
+    MemberSender,
+    NewMemberCommitSender,
+    NewMemberProposalSender,
+    WireFormat,
+)
 from crypto.mls.joining import create_welcome
+from crypto.mls.mls_message import MLSMessage, encode_message
 from crypto.mls.proposal_list import apply_proposals, check_proposal
 from crypto.mls.proposals import (
     Add,

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from crypto.errors import DecodeError, RuleViolation
-from crypto.mls.framing import MLSMessage, decode_message, encode_message
 from crypto.mls.group import Group, join
 from crypto.mls.key_schedule import GroupContext, confirmation_tag, epoch_secrets, welcome_key_nonce
+from crypto.mls.mls_message import MLSMessage, decode_message, encode_message
 from crypto.mls.psk import psk_secret
 from crypto.mls.snapshot import load, rows
 from crypto.mls.state import PSKLookup, find_psks, own_psks_first

@@ -20,17 +20,10 @@ from crypto.mls.extensions import (
     RequiredCapabilities,
     find_extension,
 )
+from crypto.mls.headers import ProtocolVersion
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.roster import Roster
-from crypto.mls.tree_nodes import (
-    Capabilities,
-    CommitSource,
-    KeyPackageSource,
-    LeafNode,
-    Lifetime,
-    ProtocolVersion,
-    UpdateSource,
-)
+from crypto.mls.tree_nodes import Capabilities, CommitSource, KeyPackageSource, LeafNode, Lifetime, UpdateSource
 from crypto.suites import CipherSuite
 from crypto.wire import decode
 
