@@ -195,7 +195,7 @@ async def register(url: str, invitation: bytes, ledger: Ledger) -> Member:
 
 async def open_chat(members: Sequence[Member], message_bytes: int) -> None:
     """A chat of these members: the first makes it and adds the others by a real commit."""
-    suite, now = suites.suite(1), groups.clock()
+    suite, now = suites.suite_of(1), groups.clock()
     packages = [groups.candidate(suite, member.identity, now).package for member in members[1:]]
     created = groups.create(suite, members[0].identity, packages, now)
     creator, chat_id = members[0], created.group.group_id

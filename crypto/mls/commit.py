@@ -28,8 +28,8 @@ from crypto.mls.key_schedule import (
 )
 from crypto.mls.proposal_list import Changes, apply_proposals, check_members, resolve
 from crypto.mls.proposals import CheckedProposal, Commit, ProposalByReference, ProposalByValue
-from crypto.mls.protection import sign_content, with_confirmation_tag
-from crypto.mls.psk import psk_secret
+from crypto.mls.protection import sign_framed_content, with_confirmation_tag
+from crypto.mls.psk import derive_psk_secret
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.roster import Roster
 from crypto.mls.rules import commit as rules
@@ -106,7 +106,7 @@ def create_commit(
     suite, group_id = state.suite, state.context.group_id
     rules.u15_group_goes_on(state.reinit)
     rules.u13_epoch_can_grow(state.context.epoch)
-    chained_psks = psk_secret(suite, find_psks("U10", changes.psk_ids, find_psk))
+    psk_secret = derive_psk_secret(suite, find_psks("U10", changes.psk_ids, find_psk))
 
     after, path, path_secrets = _without_path(suite, changes, state.own_leaf, state.private_keys), None, _NO_SECRETS
     if with_path or changes.path_required:
@@ -122,7 +122,7 @@ def create_commit(
 
     commit = Commit(tuple(map(_name, changes.proposals)), path)
     content = FramedContent(group_id, state.context.epoch, MemberSender(state.own_leaf), authenticated_data, commit)
-    signed = sign_content(suite, state.signer, wire_format, content, state.encoded_context)
+    signed = sign_framed_content(suite, state.signer, wire_format, content, state.encoded_context)
     epoch = enter_epoch(
         suite,
         provisional_context(state.context, changes.extensions, after.tree),
@@ -130,7 +130,7 @@ def create_commit(
         signed,
         init_secret=state.secrets.init_secret,
         commit_secret=after.commit_secret,
-        chained_psks=chained_psks,
+        psk_secret=psk_secret,
     )
     tag = confirmation_tag(suite, epoch.secrets.confirmation_key, epoch.context.confirmed_transcript_hash)
     return CreatedCommit(
@@ -138,7 +138,7 @@ def create_commit(
         changes,
         _next_state(state, changes, epoch, tag, after),
         epoch.joiner_secret,
-        chained_psks,
+        psk_secret,
         path_secrets,
     )
 
@@ -220,7 +220,7 @@ def confirm(
         authenticated,
         init_secret=init_secret,
         commit_secret=after.commit_secret,
-        chained_psks=psk_secret(suite, find_psks("U10", changes.psk_ids, find_psk)),
+        psk_secret=derive_psk_secret(suite, find_psks("U10", changes.psk_ids, find_psk)),
     )
     confirmed = epoch.context.confirmed_transcript_hash
     verify_confirmation_tag(suite, epoch.secrets.confirmation_key, confirmed, auth.confirmation_tag)
@@ -240,7 +240,7 @@ def enter_epoch(
     *,
     init_secret: Secret,
     commit_secret: Secret,
-    chained_psks: Secret,
+    psk_secret: Secret,
 ) -> NewEpoch:
     """The key schedule of the next epoch (§8): the same at the committer and at everybody else.
 
@@ -250,7 +250,7 @@ def enter_epoch(
     context = replace(provisional, confirmed_transcript_hash=confirmed)
     encoded = encode(context)
     joiner = joiner_secret(suite, init_secret, commit_secret, encoded)
-    return NewEpoch(context, encoded, joiner, epoch_secrets(suite, joiner, chained_psks, encoded))
+    return NewEpoch(context, encoded, joiner, epoch_secrets(suite, joiner, psk_secret, encoded))
 
 
 _NO_SECRETS: Mapping[NodeIndex, Secret] = MappingProxyType({})

@@ -35,8 +35,8 @@ from crypto.mls.proposals import (
     ProposalByValue,
     Remove,
 )
-from crypto.mls.protection import protect_public, sign_content, with_confirmation_tag
-from crypto.mls.psk import PreSharedKeyID, psk_secret
+from crypto.mls.protection import protect_public, sign_framed_content, with_confirmation_tag
+from crypto.mls.psk import PreSharedKeyID, derive_psk_secret
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.roster import Roster
 from crypto.mls.rules import commit as commit_rules
@@ -93,7 +93,7 @@ def create_external_commit(
 
     commit = Commit(tuple(map(ProposalByValue, proposals)), path)
     content = FramedContent(context.group_id, context.epoch, NewMemberCommitSender(), authenticated_data, commit)
-    signed = sign_content(suite, signer, WireFormat.PUBLIC_MESSAGE, content, encode(context))
+    signed = sign_framed_content(suite, signer, WireFormat.PUBLIC_MESSAGE, content, encode(context))
     epoch = enter_epoch(
         suite,
         provisional,
@@ -101,7 +101,7 @@ def create_external_commit(
         signed,
         init_secret=init_secret,
         commit_secret=after.commit_secret,
-        chained_psks=psk_secret(suite, find_psks("U10", psk_ids, find_psk)),
+        psk_secret=derive_psk_secret(suite, find_psks("U10", psk_ids, find_psk)),
     )
     tag = confirmation_tag(suite, epoch.secrets.confirmation_key, epoch.context.confirmed_transcript_hash)
     state = state_in_epoch(

@@ -45,8 +45,7 @@ from crypto.mls.state import GroupState, PSKLookup, no_psks
 from crypto.mls.tree_nodes import LeafIndex, Lifetime
 from crypto.mls.verified_key_package import VerifiedKeyPackage, verify_key_package
 from crypto.mls.welcome import GroupInfo, Welcome
-from crypto.suites import CipherSuite, SignatureKeyPair
-from crypto.suites import suite as suite_of
+from crypto.suites import CipherSuite, SignatureKeyPair, suite_of
 
 __all__ = [
     "ApplicationMessage",

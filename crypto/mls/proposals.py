@@ -95,14 +95,14 @@ class ProposalOrRefType(IntEnum):
 
 @variant(ProposalOrRefType.PROPOSAL)
 class ProposalByValue:
-    """The proposal itself, from the committer."""
+    """The proposal itself, from the committer (ProposalOrRef, §12.4)."""
 
     proposal: Proposal
 
 
 @variant(ProposalOrRefType.REFERENCE)
 class ProposalByReference:
-    """The hash of a proposal that was sent before (§5.2), KDF.Nh bytes."""
+    """The hash of a proposal that was sent before (ProposalOrRef, §12.4; §5.2), KDF.Nh bytes."""
 
     reference: bytes
 

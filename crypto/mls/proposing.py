@@ -13,7 +13,7 @@ from crypto.mls.key_package import with_leaf_extensions
 from crypto.mls.mls_message import encode_message
 from crypto.mls.proposal_list import check_proposal
 from crypto.mls.proposals import AnyProposal, CheckedProposal, Update
-from crypto.mls.protection import protect_public, sign_content
+from crypto.mls.protection import protect_public, sign_framed_content
 from crypto.mls.psk import ExternalPSK, PreSharedKeyID, ResumptionPSK
 from crypto.mls.rules import message as message_rules
 from crypto.mls.rules import proposal_list as proposal_rules
@@ -71,7 +71,7 @@ def propose_from_outside(
     if isinstance(sender, ExternalSenderIndex):
         proposal_rules.f15_external_sender_may_propose(proposal)
     framed = FramedContent(group_id, epoch, sender, b"", ProposalContent(proposal))
-    signed = sign_content(suite, signer, WireFormat.PUBLIC_MESSAGE, framed, None)
+    signed = sign_framed_content(suite, signer, WireFormat.PUBLIC_MESSAGE, framed, None)
     return encode_message(protect_public(suite, signed, None, None))
 
 

@@ -68,19 +68,19 @@ class Lifetime:
 
 @variant(LeafNodeSource.KEY_PACKAGE)
 class KeyPackageSource:
-    """The leaf came in a KeyPackage."""
+    """The leaf came in a KeyPackage (§7.2)."""
 
     lifetime: Lifetime
 
 
 @variant(LeafNodeSource.UPDATE)
 class UpdateSource:
-    """The leaf came in an Update proposal."""
+    """The leaf came in an Update proposal (§7.2)."""
 
 
 @variant(LeafNodeSource.COMMIT)
 class CommitSource:
-    """The leaf came in a Commit's path."""
+    """The leaf came in a Commit's path (§7.2)."""
 
     parent_hash: bytes
 

@@ -15,8 +15,7 @@ from crypto.mls.mls_message import decode_message
 from crypto.mls.rules import key_package as rules
 from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.tree_nodes import KeyPackageSource, LeafIndex, LeafNode, Lifetime, verify_leaf_node
-from crypto.suites import CipherSuite
-from crypto.suites import suite as suite_of
+from crypto.suites import CipherSuite, suite_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -26,14 +26,14 @@ class GroupInfo:
 
 @struct
 class PathSecret:
-    """The path secret of the lowest node that the joiner shares with the committer."""
+    """The path secret of the lowest node that the joiner shares with the committer (§12.4.3.1)."""
 
     path_secret: Secret
 
 
 @struct
 class GroupSecrets:
-    """What is encrypted to one joiner."""
+    """What is encrypted to one joiner (§12.4.3.1)."""
 
     joiner_secret: Secret
     path_secret: PathSecret | None
@@ -42,7 +42,7 @@ class GroupSecrets:
 
 @struct
 class EncryptedGroupSecrets:
-    """GroupSecrets for the joiner whose KeyPackageRef is `new_member`."""
+    """GroupSecrets for the joiner whose KeyPackageRef is `new_member` (§12.4.3.1)."""
 
     new_member: bytes
     encrypted_group_secrets: HPKECiphertext
@@ -50,7 +50,7 @@ class EncryptedGroupSecrets:
 
 @variant(WireFormat.WELCOME)
 class Welcome:
-    """Lets the clients that a commit added into the epoch that it made."""
+    """Lets the clients that a commit added into the epoch that it made (§12.4.3.1)."""
 
     cipher_suite: Uint16
     secrets: tuple[EncryptedGroupSecrets, ...]

@@ -27,13 +27,13 @@ from crypto.mls.key_package import generate_key_package
 from crypto.mls.mls_message import encode_message
 from crypto.mls.tree_nodes import Lifetime
 from crypto.public import account_id_of, device_id_of
-from crypto.suites import suite
+from crypto.suites import suite_of
 from crypto.wire import encode
 from protocol import api, frames
 from tests.conftest import Server
 
 T = TypeVar("T")
-SUITE = suite(1)
+SUITE = suite_of(1)
 APPLICATION, PROPOSAL, COMMIT = 1, 2, 3
 WAIT_S = 10.0
 

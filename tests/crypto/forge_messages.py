@@ -54,7 +54,7 @@ def signed_by(
     """A public message of anybody, whether or not such a sender may send such a content; a commit has some tag."""
     state = group.state
     framed = FramedContent(group.group_id, group.epoch, sender, b"", content)
-    signed = protection.sign_content(state.suite, signer, WireFormat.PUBLIC_MESSAGE, framed, context)
+    signed = protection.sign_framed_content(state.suite, signer, WireFormat.PUBLIC_MESSAGE, framed, context)
     if isinstance(content, Commit):
         signed = protection.with_confirmation_tag(signed, bytes(state.suite.hash_size))
     with off(message_rules.f5_application_data_is_private, message_rules.f13_sender_may_send):

@@ -83,7 +83,7 @@ def resigned(world: World, someone: Person, message: bytes, change: Callable[[Co
     assert isinstance(body.content.content, Commit)
     assert isinstance(body.auth, CommitAuth)
     content = replace(body.content, content=change(body.content.content))
-    signed = external.sign_content(
+    signed = external.sign_framed_content(
         world.suite, someone.signer, WireFormat.PUBLIC_MESSAGE, content, world["person 0"].state.encoded_context
     )
     return encode_message(PublicMessage(content, CommitAuth(signed.auth.signature, body.auth.confirmation_tag), None))

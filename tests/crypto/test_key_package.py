@@ -13,7 +13,7 @@ from crypto.mls.group import generate_key_package, verify_key_package
 from crypto.mls.mls_message import encode_message
 from crypto.mls.snapshot import decode_bundle, encode_bundle
 from crypto.suites import SUITES as ALL_SUITES
-from crypto.suites import CipherSuite, suite
+from crypto.suites import CipherSuite, suite_of
 from tests.crypto.forge import capable, changed_key_package
 from tests.crypto.world import LIFETIME, NOW, person, world_of
 
@@ -54,7 +54,7 @@ def test_bundles_come_back_from_the_store(belongs: CipherSuite) -> None:
 
 
 def test_no_two_are_alike() -> None:
-    someone = person("someone", suite(1))
+    someone = person("someone", suite_of(1))
     one, other = someone.offer(), someone.offer()
     assert one.reference != other.reference
     assert one.key_package.init_key != other.key_package.init_key
@@ -62,7 +62,7 @@ def test_no_two_are_alike() -> None:
 
 
 def test_every_flipped_bit_is_noticed() -> None:
-    message = person("someone", suite(1)).offer_bytes()
+    message = person("someone", suite_of(1)).offer_bytes()
     for position in range(0, len(message), 7):
         forged = bytearray(message)
         forged[position] ^= 1
@@ -71,7 +71,7 @@ def test_every_flipped_bit_is_noticed() -> None:
 
 
 def test_a_suite_that_we_lack() -> None:
-    someone = person("someone", suite(1))
+    someone = person("someone", suite_of(1))
     message = bytearray(someone.offer_bytes())
     message[6:8] = (8).to_bytes(2, "big")
     with pytest.raises(Unsupported):
@@ -79,14 +79,14 @@ def test_a_suite_that_we_lack() -> None:
 
 
 def test_what_is_no_key_package() -> None:
-    _, message = world_of(suite(1), 2)["person 0"].protect(b"hello")
+    _, message = world_of(suite_of(1), 2)["person 0"].protect(b"hello")
     with pytest.raises(DecodeError):
         verify_key_package(message, NOW)
 
 
 def test_unknown_extensions_are_carried() -> None:
     """Rules C11 and W13."""
-    someone = person("someone", suite(1))
+    someone = person("someone", suite_of(1))
     someone.offer()
     assert someone.bundle is not None
     unknown = Extension(0x5A5A, b"anything")

@@ -146,7 +146,9 @@ def test_x4_from_a_member_too(world: World) -> None:
     """Who is a member and has its commit sent as a joiner's is asked for a path before anything else (rule F13)."""
     state = world["person 0"].state
     content = FramedContent(state.context.group_id, state.context.epoch, NewMemberCommitSender(), b"", Commit((), None))
-    signed = external.sign_content(state.suite, state.signer, WireFormat.PUBLIC_MESSAGE, content, state.encoded_context)
+    signed = external.sign_framed_content(
+        state.suite, state.signer, WireFormat.PUBLIC_MESSAGE, content, state.encoded_context
+    )
     message = encode_message(PublicMessage(content, CommitAuth(signed.auth.signature, b""), None))
     receiver = world[world.receiver]
     assert_refused("X4", lambda: receiver.receive(message, NOW), receiver)
@@ -185,7 +187,9 @@ def test_x6_the_sender_type_is_new_member_commit(world: World) -> None:
     assert isinstance(body.auth, CommitAuth)
     state = world["person 0"].state
     content = replace(body.content, sender=MemberSender(0))
-    signed = external.sign_content(state.suite, state.signer, WireFormat.PUBLIC_MESSAGE, content, state.encoded_context)
+    signed = external.sign_framed_content(
+        state.suite, state.signer, WireFormat.PUBLIC_MESSAGE, content, state.encoded_context
+    )
     complete = external.with_confirmation_tag(signed, body.auth.confirmation_tag)
     message = external.protect_public(state.suite, complete, state.encoded_context, state.secrets.membership_key)
     receiver = world[world.receiver]

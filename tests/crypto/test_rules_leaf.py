@@ -28,7 +28,7 @@ from crypto.mls.tree_nodes import (
     sign_leaf_node,
     verify_leaf_node,
 )
-from crypto.suites import CipherSuite, SignatureKeyPair, suite
+from crypto.suites import CipherSuite, SignatureKeyPair, suite_of
 from crypto.wire import encode
 from tests.crypto.forge import (
     UNLISTED,
@@ -160,7 +160,7 @@ def test_l2_in_the_path_of_an_external_commit(world: World, signing: Signing) ->
 @pytest.mark.parametrize("missing", ["extension", "proposal", "credential", "group context extension"])
 def test_l3_each_kind_of_requirement(missing: str) -> None:
     """No group of ours requires a type of proposal or credential: our members support the defaults and basic only."""
-    leaf = person("someone", suite(1)).offer().leaf
+    leaf = person("someone", suite_of(1)).offer().leaf
     required = {
         "extension": RequiredCapabilities((0xF123,), (), ()),
         "proposal": RequiredCapabilities((), (0xF123,), ()),
@@ -175,14 +175,14 @@ def test_l3_each_kind_of_requirement(missing: str) -> None:
 
 @without_group("what one list requires of another")
 def test_l3_default_types_need_no_listing() -> None:
-    leaf = person("someone", suite(1)).offer().leaf
+    leaf = person("someone", suite_of(1)).offer().leaf
     defaults = RequiredCapabilities((1, 2, 3, 4, 5), (1, 2, 3, 4, 5, 6, 7), (1,))
     rules.l3_requirements(leaf.capabilities, (Extension(ExtensionType.REQUIRED_CAPABILITIES, encode(defaults)),))
 
 
 @without_group("a roster")
 def test_p8_is_for_old_members_and_l3_for_new_ones() -> None:
-    roster = roster_of([person("someone", suite(1)).offer().leaf])
+    roster = roster_of([person("someone", suite_of(1)).offer().leaf])
     assert_refused("P8", lambda: list_rules.p8_members_support_extensions((UNLISTED,), roster))
 
 
@@ -260,7 +260,7 @@ def test_l4_in_the_path_of_an_external_commit(world: World) -> None:
 @without_group("our clients all list one type: a roster of others")
 def test_l4_a_member_that_lacks_a_type_in_use() -> None:
     """The other way round: all support the certificate's type but for one, who is basic itself."""
-    leaf = person("someone", suite(1)).offer().leaf
+    leaf = person("someone", suite_of(1)).offer().leaf
     able, unable = capabilities(credentials=(1, 2))(leaf), capabilities(credentials=(1,))(leaf)
     rules.l4_credential_types(roster_of([certified(leaf), able, able]))
     assert_refused("L4", lambda: rules.l4_credential_types(roster_of([certified(leaf), able, unable])))

@@ -25,7 +25,7 @@ from crypto.mls.rules import welcome as rules
 from crypto.mls.tree_nodes import LeafIndex
 from crypto.mls.welcome import Welcome
 from crypto.secret import Secret
-from crypto.suites import suite
+from crypto.suites import suite_of
 from tests.crypto.forge import (
     REQUIRED,
     UNLISTED,
@@ -384,7 +384,7 @@ def test_t10_t12_t13_every_leaf_of_every_tree_is_looked_at(world: World, monkeyp
 
 def test_a_leaf_in_the_tree_that_did_not_sign_itself() -> None:
     """Rule L2, wherever that leaf sits."""
-    world = world_of(suite(1), 4)
+    world = world_of(suite_of(1), 4)
     for victim in range(5):
 
         def broken(created: Any, victim: int = victim) -> Any:

@@ -30,7 +30,7 @@ from crypto.mls.treekem import (
     prune,
 )
 from crypto.secret import Secret
-from crypto.suites import CipherSuite, SignatureKeyPair, suite
+from crypto.suites import CipherSuite, SignatureKeyPair, suite_of
 from crypto.wire import decode, decode_as, encode
 from tests import vectors
 from tests.crypto.tree_samples import (
@@ -46,7 +46,7 @@ from tests.crypto.tree_samples import (
 )
 from tests.vectors import Case
 
-SUITE = suite(1)
+SUITE = suite_of(1)
 CONTEXT = b"provisional group context"
 
 
@@ -58,7 +58,7 @@ class Published:
 
     def __init__(self, case: Case) -> None:
         self.case = case
-        self.suite = suite(case["cipher_suite"])
+        self.suite = suite_of(case["cipher_suite"])
         nodes = decode_as(RatchetTreeNodes, bytes.fromhex(case["ratchet_tree"]))
         self.tree = RatchetTree.of_nodes(self.suite, nodes)
         self.keys: dict[LeafIndex, PrivateKeys] = {}

@@ -39,11 +39,11 @@ from crypto.mls.treekem import (
     prune,
 )
 from crypto.secret import Secret
-from crypto.suites import SUITES, X_WING, CipherSuite, SignatureKeyPair, suite
+from crypto.suites import SUITES, X_WING, CipherSuite, SignatureKeyPair, suite_of
 
 GROUP_ID = b"a group of the tests"
 NOBODY: frozenset[LeafIndex] = frozenset()
-CLASSICAL_AND_HYBRID = pytest.mark.parametrize("suite", [suite(1), X_WING], ids=lambda suite: suite.name)
+CLASSICAL_AND_HYBRID = pytest.mark.parametrize("suite", [suite_of(1), X_WING], ids=lambda suite: suite.name)
 ALL_SUITES = pytest.mark.parametrize("suite", SUITES.values(), ids=lambda suite: suite.name)
 GROUP_SIZES = pytest.mark.parametrize("size", [2, 5, 9, 33])
 

@@ -27,11 +27,11 @@ from crypto.mls.mls_message import encode_message
 from crypto.mls.state import PSKLookup, no_psks
 from crypto.mls.tree_nodes import LeafIndex, Lifetime
 from crypto.mls.verified_key_package import VerifiedKeyPackage
-from crypto.suites import X_WING, CipherSuite, SignatureKeyPair, suite
+from crypto.suites import X_WING, CipherSuite, SignatureKeyPair, suite_of
 
 NOW = 1_800_000_000
 LIFETIME = Lifetime(NOW - 3600, NOW + 90 * 86400)
-SUITES = (suite(1), X_WING)
+SUITES = (suite_of(1), X_WING)
 SIZES = (2, 5, 9, 33)
 
 every_suite = pytest.mark.parametrize("belongs", SUITES, ids=lambda each: f"suite {each.id:#06x}")

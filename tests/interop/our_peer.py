@@ -26,10 +26,10 @@ from crypto.mls.key_package import KeyPackageBundle
 from crypto.mls.mls_message import encode_message
 from crypto.mls.snapshot import load, rows
 from crypto.mls.tree_nodes import LeafIndex, Lifetime
-from crypto.suites import suite
+from crypto.suites import suite_of
 from tests.interop.peers import Received, Sent, now
 
-SUITE = suite(1)
+SUITE = suite_of(1)
 
 
 class OurPeer:

@@ -80,7 +80,7 @@ CODEC = (
         "What comes in numbers is bounded: items of a vector, proposals, PSKs, extensions, members.",
         "§2.1.2",
         How.STEP,
-        ("crypto.codecs.vector_codec", "crypto.mls.psk.psk_secret"),
+        ("crypto.codecs.vector_codec", "crypto.mls.psk.derive_psk_secret"),
         "Every list of the codec has a bound too; nesting is as deep as the structs are, which hold no recursion.",
     ),
     Elsewhere(
@@ -128,7 +128,7 @@ FRAMING = (
         "A signature verifies under the key that the sender's type names, with that type's label and group context.",
         "§6.1",
         How.STEP,
-        ("crypto.mls.protection.verify_signature", "crypto.mls.messages._public_sender"),
+        ("crypto.mls.protection.verify_framed_content", "crypto.mls.messages._public_sender"),
     ),
     Elsewhere(
         "F12",
@@ -192,7 +192,7 @@ KEY_SCHEDULE = (
         "The order of PSKs is that of the proposals, of the Welcome and of the derivation.",
         "§8.4",
         How.BUILT_IN,
-        ("crypto.mls.psk.psk_secret",),
+        ("crypto.mls.psk.derive_psk_secret",),
         "The index enters each derivation; another order gives another epoch, whose confirmation tag does not hold.",
     ),
     Elsewhere(
@@ -200,7 +200,7 @@ KEY_SCHEDULE = (
         "A PSK's nonce is fresh at each use; no PSK and no path are all-zero inputs.",
         "§8.4, §12.4.2",
         How.BUILT_IN,
-        ("crypto.mls.proposing.generate_psk_id", "crypto.mls.psk.psk_secret", "crypto.mls.commit._without_path"),
+        ("crypto.mls.proposing.generate_psk_id", "crypto.mls.psk.derive_psk_secret", "crypto.mls.commit._without_path"),
     ),
     Elsewhere(
         "S3",
