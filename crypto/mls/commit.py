@@ -111,9 +111,9 @@ def create_commit(
     after, path, path_secrets = _without_path(suite, changes, state.own_leaf, state.private_keys), None, _NO_SECRETS
     if with_path or changes.path_required:
         old_leaf = state.leaf(state.own_leaf)
-        template = with_leaf_extensions(old_leaf, leaf_extensions)
-        leaf_rules.check_own_extensions(template)
-        new_path = generate_path(suite, changes.tree, state.own_leaf, template, state.signer, group_id)
+        contents = with_leaf_extensions(old_leaf.contents, leaf_extensions)
+        leaf_rules.check_own_extensions(contents)
+        new_path = generate_path(suite, changes.tree, state.own_leaf, contents, state.signer, group_id)
         after = of_new_path(new_path, changes.roster.replace((old_leaf,), (new_path.leaf,)))
         path_secrets = new_path.path_secrets
         provisional = provisional_context(state.context, changes.extensions, after.tree)

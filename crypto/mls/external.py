@@ -45,7 +45,7 @@ from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.rules import proposal_list as list_rules
 from crypto.mls.rules import welcome as welcome_rules
 from crypto.mls.state import GroupState, PSKLookup, find_psks, state_in_epoch
-from crypto.mls.tree_nodes import CommitSource, LeafIndex, LeafNode, verify_leaf_node
+from crypto.mls.tree_nodes import CommitSource, LeafContents, LeafIndex, LeafNode, verify_leaf_node
 from crypto.suites import CipherSuite, SignatureKeyPair
 from crypto.wire import encode
 
@@ -60,7 +60,7 @@ class CreatedExternalCommit:
 
 def create_external_commit(
     verified: VerifiedGroupInfo,
-    contents: LeafNode,
+    contents: LeafContents,
     signer: SignatureKeyPair,
     *,
     removed: LeafIndex | None,
@@ -69,7 +69,7 @@ def create_external_commit(
     authenticated_data: bytes,
     config: GroupConfig,
 ) -> CreatedExternalCommit:
-    """Join the group of a GroupInfo (§12.4.3.2). `contents` is our leaf without keys, `removed` our former one.
+    """Join the group of a GroupInfo (§12.4.3.2). `contents` is what our leaf says, `removed` our former one.
 
     Raises `RuleViolation` if the GroupInfo has no external key, or for what the members would refuse.
     """

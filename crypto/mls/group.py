@@ -278,7 +278,7 @@ def branch(
     new = generate_group_state(
         state.suite,
         group_id,
-        state.leaf(state.own_leaf),
+        state.leaf(state.own_leaf).contents,
         state.signer,
         lifetime=lifetime,
         now=now,

@@ -16,12 +16,13 @@ from crypto.mls.group import Group, generate_key_package
 from crypto.mls.mls_message import encode_message
 from crypto.mls.proposals import Update
 from crypto.mls.secret_tree import MessageKey, RatchetKind, SecretTree
-from crypto.mls.tree_nodes import LeafIndex, LeafNode, Lifetime, UpdateSource, sign_leaf_node
+from crypto.mls.tree_nodes import LeafIndex, LeafNode, Lifetime, UpdateSource
 from crypto.mls.verified_key_package import verify_key_package
 from crypto.suites import X_WING, SignatureKeyPair
 from protocol import frames
 from protocol.codes import Code
 from tests.client_lib.engine.world import NOW_MS, Person, Relay, settle
+from tests.crypto.identities import signed_leaf
 
 NOW = NOW_MS // 1000
 DAY_MS = 24 * 3600 * 1000
@@ -79,7 +80,7 @@ def test_a_member_cannot_take_anothers_name_by_a_proposal(people: tuple[Person, 
         old.extensions,
         b"",
     )
-    leaf = sign_leaf_node(state.suite, state.signer, unsigned, state.context.group_id, state.own_leaf)
+    leaf = signed_leaf(state.suite, state.signer, unsigned, state.context.group_id, state.own_leaf)
     _, message = proposing.propose(state, Update(leaf), NOW)
     send_raw(mallory, chat, message)
     read(alice)

@@ -22,7 +22,16 @@ from crypto.mls.extensions import Extension, ExtensionType
 from crypto.mls.headers import ProtocolVersion
 from crypto.mls.key_package import KeyPackage
 from crypto.mls.mls_message import MLSMessage
-from crypto.mls.tree_nodes import Capabilities, KeyPackageSource, LeafIndex, LeafNode, Lifetime, sign_leaf_node
+from crypto.mls.tree_nodes import (
+    AnySource,
+    Capabilities,
+    KeyPackageSource,
+    LeafContents,
+    LeafIndex,
+    LeafNode,
+    Lifetime,
+    sign_leaf_node,
+)
 from crypto.secret import Secret
 from crypto.suites import CipherSuite, SignatureKeyPair, derive_ed25519_key_pair
 from crypto.wire import encode, encode_unsigned
@@ -119,13 +128,34 @@ def key_package(
             version=ProtocolVersion.MLS10,
             cipher_suite=suite.id,
             init_key=suite.derive_key_pair(secret("init")).public,
-            leaf_node=sign_leaf_node(suite, device.keys, leaf, b"", LeafIndex(0)),
+            leaf_node=signed_leaf(suite, device.keys, leaf, b"", LeafIndex(0)),
             extensions=(Extension(last_resort_type, b""),) if last_resort else (),
             signature=b"",
         )
     )
     signature = suite.sign_with_label(device.keys, "KeyPackageTBS", encode_unsigned(package))
     return dataclasses.replace(package, signature=signature)
+
+
+def unsigned_leaf(contents: LeafContents, encryption_key: bytes, source: AnySource) -> LeafNode:
+    """A leaf that says this, before it is signed."""
+    return LeafNode(
+        encryption_key,
+        contents.signature_key,
+        contents.credential,
+        contents.capabilities,
+        source,
+        contents.extensions,
+        b"",
+    )
+
+
+def signed_leaf(
+    suite: CipherSuite, signer: SignatureKeyPair, unsigned: LeafNode, group_id: bytes, leaf_index: LeafIndex
+) -> LeafNode:
+    """The same leaf with its signature; whatever `unsigned.signature` holds is replaced."""
+    key, source = unsigned.encryption_key, unsigned.source
+    return sign_leaf_node(suite, signer, unsigned.contents, key, source, group_id, leaf_index)
 
 
 def message(body: object) -> bytes:

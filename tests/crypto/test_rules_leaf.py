@@ -19,13 +19,14 @@ from crypto.mls.roster import roster_of
 from crypto.mls.rules import leaf as rules
 from crypto.mls.rules import proposal_list as list_rules
 from crypto.mls.tree_nodes import (
+    AnySource,
     CommitSource,
     KeyPackageSource,
+    LeafContents,
     LeafIndex,
     LeafNode,
     UpdateSource,
     leaf_node_tbs,
-    sign_leaf_node,
     verify_leaf_node,
 )
 from crypto.suites import CipherSuite, SignatureKeyPair, suite_of
@@ -47,6 +48,7 @@ from tests.crypto.forge import (
     taken_in,
     values,
 )
+from tests.crypto.identities import signed_leaf, unsigned_leaf
 from tests.crypto.matrix import every_group, groups_of, open_groups, without_group
 from tests.crypto.outside import OPEN, joining
 from tests.crypto.world import LIFETIME, NOW, World, person
@@ -57,27 +59,39 @@ Signing = Callable[[CipherSuite, SignatureKeyPair, LeafNode, bytes, LeafIndex], 
 @contextmanager
 def path_leaf_signed(signing: Signing) -> Iterator[None]:
     """The leaves of paths that are made meanwhile are signed in this way."""
+
+    def sign(
+        suite: CipherSuite,
+        signer: SignatureKeyPair,
+        contents: LeafContents,
+        encryption_key: bytes,
+        source: AnySource,
+        group_id: bytes,
+        place: LeafIndex,
+    ) -> LeafNode:
+        return signing(suite, signer, unsigned_leaf(contents, encryption_key, source), group_id, place)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(treekem, "sign_leaf_node", signing)
+        patch.setattr(treekem, "sign_leaf_node", sign)
         yield
 
 
 def by_another_key(
     belongs: CipherSuite, _: SignatureKeyPair, leaf: LeafNode, group_id: bytes, place: LeafIndex
 ) -> LeafNode:
-    return sign_leaf_node(belongs, belongs.signature.generate(), leaf, group_id, place)
+    return signed_leaf(belongs, belongs.signature.generate(), leaf, group_id, place)
 
 
 def for_another_group(
     belongs: CipherSuite, signer: SignatureKeyPair, leaf: LeafNode, _: bytes, place: LeafIndex
 ) -> LeafNode:
-    return sign_leaf_node(belongs, signer, leaf, b"another group", place)
+    return signed_leaf(belongs, signer, leaf, b"another group", place)
 
 
 def for_another_place(
     belongs: CipherSuite, signer: SignatureKeyPair, leaf: LeafNode, group_id: bytes, place: LeafIndex
 ) -> LeafNode:
-    return sign_leaf_node(belongs, signer, leaf, group_id, LeafIndex(place ^ 1))
+    return signed_leaf(belongs, signer, leaf, group_id, LeafIndex(place ^ 1))
 
 
 def under_another_label(
@@ -297,7 +311,7 @@ def test_l8_a_path_holds_a_commit_leaf(world: World, source: UpdateSource | KeyP
     def of_another_source(
         belongs: CipherSuite, signer: SignatureKeyPair, leaf: LeafNode, group_id: bytes, place: LeafIndex
     ) -> LeafNode:
-        return sign_leaf_node(belongs, signer, replace(leaf, source=source), group_id, place)
+        return signed_leaf(belongs, signer, replace(leaf, source=source), group_id, place)
 
     receiver = world[world.receiver]
     with path_leaf_signed(of_another_source), off(rules.l8_source):

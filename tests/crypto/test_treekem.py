@@ -128,9 +128,9 @@ def test_our_paths_in_published_groups(case: Case) -> None:
     group_id = bytes.fromhex(case["group_id"])
     for vector in case["update_paths"]:
         sender = LeafIndex(vector["sender"])
-        template = group.tree.leaf(sender)
-        assert template is not None
-        made = generate_path(group.suite, group.tree, sender, template, group.signers[sender], group_id)
+        old = group.tree.leaf(sender)
+        assert old is not None
+        made = generate_path(group.suite, group.tree, sender, old.contents, group.signers[sender], group_id)
         verify_leaf_node(group.suite, made.leaf, group_id, sender)
         context = group.context(made.tree.tree_hash)
         path = encrypt_path(group.suite, made, context, NOBODY)
@@ -222,12 +222,19 @@ def test_a_parent_gets_its_ciphertext_though_a_new_member_has_half_its_number() 
 
 def test_the_same_randomness_gives_the_same_path() -> None:
     world = grown(SUITE, 5)
-    template = world.tree.leaf(LeafIndex(1))
-    assert template is not None
+    old = world.tree.leaf(LeafIndex(1))
+    assert old is not None
     leaf_keys = SUITE.derive_key_pair(Secret(bytes(32)))
     paths = [
         derive_path(
-            SUITE, world.tree, LeafIndex(1), template, world.signers[LeafIndex(1)], GROUP_ID, leaf_keys, Secret(first)
+            SUITE,
+            world.tree,
+            LeafIndex(1),
+            old.contents,
+            world.signers[LeafIndex(1)],
+            GROUP_ID,
+            leaf_keys,
+            Secret(first),
         )
         for first in (bytes(32), bytes(32), bytes([1] * 32))
     ]
