@@ -53,7 +53,7 @@ class Plan:
 
     def parts(self) -> list[list[Library]]:
         """Libraries of one suite each, to be measured in turns. Ours comes first."""
-        default = ours.library("ours", "suite 0x0001", suites.suite(1))
+        default = ours.library("ours", "suite 0x0001", suites.suite_of(1))
         return [[default, *installed_peers()], [ours.library("ours_xwing", "X-Wing", suites.X_WING)]]
 
 

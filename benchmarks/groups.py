@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from client_lib.engine import Identity, generate_identity
 from crypto.identity.accounts import generate_recovery_phrase
 from crypto.mls.commit import create_commit
-from crypto.mls.framing import WireFormat
 from crypto.mls.group import (
     Group,
     PendingCommit,
@@ -27,7 +26,9 @@ from crypto.mls.group import (
     join,
     verify_key_package,
 )
+from crypto.mls.headers import WireFormat
 from crypto.mls.key_package import KeyPackageBundle
+from crypto.mls.mls_message import encode_message
 from crypto.mls.proposal_list import checked_add, choose_proposals
 from crypto.mls.state import no_psks
 from crypto.mls.tree_nodes import LeafIndex, Lifetime
@@ -73,7 +74,7 @@ def generate_candidates(suite: CipherSuite, count: int, now: int) -> list[Candid
 def candidate(suite: CipherSuite, identity: Identity, now: int) -> Candidate:
     """Somebody with a fresh key package."""
     bundle = generate_key_package(suite, identity.credential, identity.device_key, lifetime=lifetime(now))
-    return Candidate(identity, bundle, bundle.message())
+    return Candidate(identity, bundle, encode_message(bundle.key_package))
 
 
 def create(suite: CipherSuite, creator: Identity, packages: Sequence[bytes], now: int) -> PendingCommit:

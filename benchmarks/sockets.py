@@ -22,7 +22,9 @@ from client_lib.transport import HttpTransport, Login
 from crypto import suites
 from crypto.identity.accounts import generate_recovery_phrase
 from crypto.identity.sessions import answer_challenge
-from crypto.mls.framing import ContentType, PrivateMessage, encode_message
+from crypto.mls.framing import PrivateMessage
+from crypto.mls.headers import ContentType
+from crypto.mls.mls_message import encode_message
 from crypto.wire import encode
 from protocol import limits
 from protocol.api import RegisterAccount
@@ -193,7 +195,7 @@ async def register(url: str, invitation: bytes, ledger: Ledger) -> Member:
 
 async def open_chat(members: Sequence[Member], message_bytes: int) -> None:
     """A chat of these members: the first makes it and adds the others by a real commit."""
-    suite, now = suites.suite(1), groups.clock()
+    suite, now = suites.suite_of(1), groups.clock()
     packages = [groups.candidate(suite, member.identity, now).package for member in members[1:]]
     created = groups.create(suite, members[0].identity, packages, now)
     creator, chat_id = members[0], created.group.group_id

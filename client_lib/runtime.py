@@ -20,6 +20,7 @@ from client_lib.errors import ClientError, ServerError, StoreError, TransportErr
 from client_lib.events import Alert, ChangeDone, ChangeFailed, Event
 from client_lib.store.model import Put, Store
 from client_lib.transport import Backoff, Connected, Disconnected, HttpTransport, Received, Stream, StreamEvent
+from crypto.mls.group import encode_message
 from protocol.api import UploadKeyPackages
 from protocol.codes import Code
 from protocol.frames import KeyPackages, Refused, ServerFrame
@@ -149,8 +150,8 @@ class Runtime:
     async def publish_key_packages(self) -> None:
         """Upload what is on disk and not known to be at the server. Repeats do no harm."""
         while waiting := self.engine.unpublished_key_packages[:KEY_PACKAGES_PER_UPLOAD_MAX]:
-            one_time = [own.bundle.message() for own in waiting if not own.is_last_resort]
-            last_resort = next((own.bundle.message() for own in waiting if own.is_last_resort), None)
+            one_time = [encode_message(own.bundle.key_package) for own in waiting if not own.is_last_resort]
+            last_resort = next((encode_message(own.bundle.key_package) for own in waiting if own.is_last_resort), None)
             await self.http.upload_key_packages(UploadKeyPackages(one_time, last_resort))
             references = [own.bundle.reference for own in waiting]
             await self.perform(lambda: self.engine.published(references, now_ms()))  # noqa: B023  # awaited here

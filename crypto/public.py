@@ -25,7 +25,9 @@ from crypto.identity.accounts import (
 from crypto.identity.device_list import DeviceList, VerifiedDevice, certify_leaf, verify_device_list, verify_listed
 from crypto.identity.sessions import verify_session_answer
 from crypto.mls import verified_key_package
-from crypto.mls.framing import ContentType, MLSMessage, PrivateMessage
+from crypto.mls.framing import PrivateMessage
+from crypto.mls.headers import ContentType
+from crypto.mls.mls_message import MLSMessage
 from crypto.mls.welcome import Welcome
 from crypto.suites import X_WING_SUITE_ID
 from crypto.wire import decode

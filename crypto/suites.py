@@ -122,11 +122,11 @@ class CipherSuite:
 
     def sign_with_label(self, signer: SignatureKeyPair, label: str, content: bytes) -> bytes:
         """SignWithLabel(SignatureKey, Label, Content), RFC 9420 §5.1.2."""
-        return self.signature.sign(signer, sign_content("MLS 1.0 " + label, content))
+        return self.signature.sign(signer, encode_sign_content("MLS 1.0 " + label, content))
 
     def verify_with_label(self, public_key: bytes, label: str, content: bytes, signature: bytes) -> None:
         """VerifyWithLabel, RFC 9420 §5.1.2. Raises `AuthenticationError`."""
-        self.signature.verify(public_key, sign_content("MLS 1.0 " + label, content), signature)
+        self.signature.verify(public_key, encode_sign_content("MLS 1.0 " + label, content), signature)
 
     def encrypt_with_label(self, public_key: bytes, label: str, context: bytes, plaintext: bytes) -> HPKECiphertext:
         """EncryptWithLabel, RFC 9420 §5.1.3. Raises `DecodeError` for a bad public key."""
@@ -158,7 +158,7 @@ class CipherSuite:
         return Secret(os.urandom(self.hash_size))
 
 
-def sign_content(label: str, content: bytes) -> bytes:
+def encode_sign_content(label: str, content: bytes) -> bytes:
     """SignContent (RFC 9420 §5.1.2) with the whole label: what every signature of Sealdesk is made over."""
     return encode_opaque(label.encode()) + encode_opaque(content)
 
@@ -293,7 +293,7 @@ X_WING = SUITES[X_WING_SUITE_ID]
 """The default: post-quantum hybrid (draft-ietf-mls-pq-ciphersuites)."""
 
 
-def suite(suite_id: int) -> CipherSuite:
+def suite_of(suite_id: int) -> CipherSuite:
     """The suite of a code point. Raises `Unsupported`."""
     found = SUITES.get(suite_id)
     if found is None:

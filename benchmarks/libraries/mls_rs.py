@@ -14,7 +14,7 @@ from importlib.metadata import version
 from typing import Any
 
 from benchmarks.libraries.interface import ANY_SIZE, Library, module
-from crypto.suites import suite
+from crypto.suites import suite_of
 
 mls_rs_uniffi = module("mls_rs_uniffi")
 
@@ -85,7 +85,7 @@ def load() -> Library | None:
         name="mls_rs",
         title="mls-rs",
         version=version("agentvault-mls-rs-uniffi"),
-        suite=suite(1),
+        suite=suite_of(1),
         generate_client=MlsRsClient,
         sizes=dict.fromkeys(("key_package", "messages", "create", "join", "commit"), ANY_SIZE),
         notes=(

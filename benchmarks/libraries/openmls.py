@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.libraries.interface import ANY_SIZE, Library, module
 from benchmarks.libraries.rine_mls import REMOVED_LEAF
-from crypto.suites import suite
+from crypto.suites import suite_of
 
 gbp_stack = module("gbp_stack")
 
@@ -82,7 +82,7 @@ def load() -> Library | None:
         name="openmls",
         title="OpenMLS",
         version=version("gbp-stack"),
-        suite=suite(1),
+        suite=suite_of(1),
         generate_client=OpenMlsClient,
         sizes={"join": ANY_SIZE, "commit": range(8, ANY_SIZE.stop)},
         notes=(

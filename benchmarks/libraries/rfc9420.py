@@ -15,7 +15,7 @@ from benchmarks import groups
 from benchmarks.libraries.interface import Library, module
 from client_lib.engine import generate_identity
 from crypto.identity.accounts import generate_recovery_phrase
-from crypto.suites import suite
+from crypto.suites import suite_of
 
 rfc9420 = module("rfc9420")
 _packages = module("rfc9420.messages.key_packages")
@@ -62,7 +62,7 @@ class Rfc9420Client:
     def __init__(self) -> None:
         now = groups.clock()
         identity = generate_identity(generate_recovery_phrase(), "http://localhost", now)
-        self._made = groups.candidate(suite(1), identity, now)
+        self._made = groups.candidate(suite_of(1), identity, now)
         self._signing_key = identity.device_key.private.reveal()[:32]
         self._provider = rfc9420.DefaultCryptoProvider()
 
@@ -103,7 +103,7 @@ def load() -> Library | None:
         name="rfc9420",
         title="rfc9420 (Python)",
         version=version("rfc9420"),
-        suite=suite(1),
+        suite=suite_of(1),
         generate_client=Rfc9420Client,
         sizes={"messages": _SMALL, "create": _SMALL, "join": _SMALL},
         notes=(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.libraries.interface import ANY_SIZE, Library, module
-from crypto.suites import suite
+from crypto.suites import suite_of
 
 rine_mls = module("rine_mls")
 
@@ -88,7 +88,7 @@ def load() -> Library | None:
         name="rine_mls",
         title="mls-rs by rine",
         version=version("rine-mls"),
-        suite=suite(1),
+        suite=suite_of(1),
         generate_client=RineClient,
         sizes={
             "key_package": ANY_SIZE,

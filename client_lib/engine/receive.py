@@ -28,8 +28,8 @@ from client_lib.events import (
 )
 from client_lib.store.model import AddMessage, Direction, Status, StoredMessage
 from crypto.errors import CryptoError, InvalidMessage
-from crypto.mls.framing import ContentType
 from crypto.mls.group import ApplicationMessage, Group, ReceivedProposal, StagedCommit
+from crypto.mls.headers import ContentType
 from crypto.public import parse_message_header
 from protocol.frames import Ack, Message
 

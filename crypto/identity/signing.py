@@ -12,7 +12,7 @@ import dataclasses
 from enum import StrEnum, unique
 from typing import Annotated, Any, ClassVar, Protocol, TypeVar
 
-from crypto.suites import SignatureKeyPair, sign_content, sign_ed25519, verify_ed25519
+from crypto.suites import SignatureKeyPair, encode_sign_content, sign_ed25519, verify_ed25519
 from crypto.wire import Fixed, encode_unsigned
 
 ID_SIZE = 20
@@ -49,10 +49,10 @@ T = TypeVar("T", bound=SignedObject)
 
 def sign_object(signer: SignatureKeyPair, label: SignedLabel, unsigned: T) -> T:
     """The same object with its signature; whatever `unsigned.signature` holds is replaced."""
-    signature = sign_ed25519(signer, sign_content(label, encode_unsigned(unsigned)))
+    signature = sign_ed25519(signer, encode_sign_content(label, encode_unsigned(unsigned)))
     return dataclasses.replace(unsigned, signature=signature)
 
 
 def verify_object(public_key: bytes, label: SignedLabel, signed: SignedObject) -> None:
     """Raise `AuthenticationError` unless `public_key` signed this object under this label."""
-    verify_ed25519(public_key, sign_content(label, encode_unsigned(signed)), signed.signature)
+    verify_ed25519(public_key, encode_sign_content(label, encode_unsigned(signed)), signed.signature)

@@ -14,7 +14,8 @@ from types import MappingProxyType
 from crypto.mls import tree_math
 from crypto.mls.extensions import Extension
 from crypto.mls.former_epochs import remember
-from crypto.mls.framing import AuthenticatedContent, CommitAuth, FramedContent, MemberSender, WireFormat
+from crypto.mls.framing import AuthenticatedContent, CommitAuth, FramedContent
+from crypto.mls.headers import MemberSender, WireFormat
 from crypto.mls.key_package import with_leaf_extensions
 from crypto.mls.key_schedule import (
     EpochSecrets,
@@ -27,8 +28,8 @@ from crypto.mls.key_schedule import (
 )
 from crypto.mls.proposal_list import Changes, apply_proposals, check_members, resolve
 from crypto.mls.proposals import CheckedProposal, Commit, ProposalByReference, ProposalByValue
-from crypto.mls.protection import sign_content, with_confirmation_tag
-from crypto.mls.psk import psk_secret
+from crypto.mls.protection import sign_framed_content, with_confirmation_tag
+from crypto.mls.psk import derive_psk_secret
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.roster import Roster
 from crypto.mls.rules import commit as rules
@@ -105,14 +106,14 @@ def create_commit(
     suite, group_id = state.suite, state.context.group_id
     rules.u15_group_goes_on(state.reinit)
     rules.u13_epoch_can_grow(state.context.epoch)
-    chained_psks = psk_secret(suite, find_psks("U10", changes.psk_ids, find_psk))
+    psk_secret = derive_psk_secret(suite, find_psks("U10", changes.psk_ids, find_psk))
 
     after, path, path_secrets = _without_path(suite, changes, state.own_leaf, state.private_keys), None, _NO_SECRETS
     if with_path or changes.path_required:
         old_leaf = state.leaf(state.own_leaf)
-        template = with_leaf_extensions(old_leaf, leaf_extensions)
-        leaf_rules.check_own_extensions(template)
-        new_path = generate_path(suite, changes.tree, state.own_leaf, template, state.signer, group_id)
+        contents = with_leaf_extensions(old_leaf.contents, leaf_extensions)
+        leaf_rules.check_own_extensions(contents)
+        new_path = generate_path(suite, changes.tree, state.own_leaf, contents, state.signer, group_id)
         after = of_new_path(new_path, changes.roster.replace((old_leaf,), (new_path.leaf,)))
         path_secrets = new_path.path_secrets
         provisional = provisional_context(state.context, changes.extensions, after.tree)
@@ -121,7 +122,7 @@ def create_commit(
 
     commit = Commit(tuple(map(_name, changes.proposals)), path)
     content = FramedContent(group_id, state.context.epoch, MemberSender(state.own_leaf), authenticated_data, commit)
-    signed = sign_content(suite, state.signer, wire_format, content, state.encoded_context)
+    signed = sign_framed_content(suite, state.signer, wire_format, content, state.encoded_context)
     epoch = enter_epoch(
         suite,
         provisional_context(state.context, changes.extensions, after.tree),
@@ -129,7 +130,7 @@ def create_commit(
         signed,
         init_secret=state.secrets.init_secret,
         commit_secret=after.commit_secret,
-        chained_psks=chained_psks,
+        psk_secret=psk_secret,
     )
     tag = confirmation_tag(suite, epoch.secrets.confirmation_key, epoch.context.confirmed_transcript_hash)
     return CreatedCommit(
@@ -137,7 +138,7 @@ def create_commit(
         changes,
         _next_state(state, changes, epoch, tag, after),
         epoch.joiner_secret,
-        chained_psks,
+        psk_secret,
         path_secrets,
     )
 
@@ -219,7 +220,7 @@ def confirm(
         authenticated,
         init_secret=init_secret,
         commit_secret=after.commit_secret,
-        chained_psks=psk_secret(suite, find_psks("U10", changes.psk_ids, find_psk)),
+        psk_secret=derive_psk_secret(suite, find_psks("U10", changes.psk_ids, find_psk)),
     )
     confirmed = epoch.context.confirmed_transcript_hash
     verify_confirmation_tag(suite, epoch.secrets.confirmation_key, confirmed, auth.confirmation_tag)
@@ -239,7 +240,7 @@ def enter_epoch(
     *,
     init_secret: Secret,
     commit_secret: Secret,
-    chained_psks: Secret,
+    psk_secret: Secret,
 ) -> NewEpoch:
     """The key schedule of the next epoch (§8): the same at the committer and at everybody else.
 
@@ -249,7 +250,7 @@ def enter_epoch(
     context = replace(provisional, confirmed_transcript_hash=confirmed)
     encoded = encode(context)
     joiner = joiner_secret(suite, init_secret, commit_secret, encoded)
-    return NewEpoch(context, encoded, joiner, epoch_secrets(suite, joiner, chained_psks, encoded))
+    return NewEpoch(context, encoded, joiner, epoch_secrets(suite, joiner, psk_secret, encoded))
 
 
 _NO_SECRETS: Mapping[NodeIndex, Secret] = MappingProxyType({})

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from crypto.mls import key_schedule
 from crypto.mls.config import GroupConfig
 from crypto.mls.extensions import Extension
+from crypto.mls.headers import ProtocolVersion
 from crypto.mls.key_package import generate_leaf
 from crypto.mls.key_schedule import GroupContext
 from crypto.mls.proposal_list import check_group_context_extensions
@@ -15,7 +16,7 @@ from crypto.mls.roster import roster_of
 from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.state import GroupState, state_in_epoch
 from crypto.mls.tree_math import node_of
-from crypto.mls.tree_nodes import KeyPackageSource, LeafIndex, LeafNode, Lifetime, ProtocolVersion
+from crypto.mls.tree_nodes import KeyPackageSource, LeafContents, LeafIndex, Lifetime
 from crypto.suites import CipherSuite, SignatureKeyPair
 from crypto.wire import encode
 
@@ -23,7 +24,7 @@ from crypto.wire import encode
 def generate_group_state(
     suite: CipherSuite,
     group_id: bytes,
-    contents: LeafNode,
+    contents: LeafContents,
     signer: SignatureKeyPair,
     *,
     lifetime: Lifetime,
@@ -33,7 +34,7 @@ def generate_group_state(
 ) -> GroupState:
     """The creator's state. The RFC draws the epoch secret; we draw the joiner secret one step before it.
 
-    `contents` is our leaf without keys (`generate_leaf_contents`). Raises `RuleViolation` if the leaf or the extensions
+    `contents` is what our leaf says (`generate_leaf_contents`). Raises `RuleViolation` if the leaf or the extensions
     would break a rule.
     """
     leaf, private = generate_leaf(suite, contents, signer, lifetime)

@@ -23,14 +23,14 @@ class CredentialType(IntEnum):
 
 @variant(CredentialType.BASIC)
 class BasicCredential:
-    """An identity as the application writes it; Sealdesk puts a device's certificate chain here."""
+    """An identity as the application writes it; Sealdesk puts a device's certificate chain here (§5.3)."""
 
     identity: bytes
 
 
 @variant(CredentialType.X509)
 class X509Credential:
-    """A chain of DER certificates, the leaf's own first. We carry it; our Authentication Service accepts none."""
+    """A chain of DER certificates, the leaf's own first (§5.3). We carry it, and trust none."""
 
     certificates: Annotated[tuple[bytes, ...], Max(CERTIFICATES_MAX)]
 

@@ -32,7 +32,7 @@ GREASE = tuple(range(0x0A0A, 0xEAEB, 0x1010))
 
 @struct
 class Extension:
-    """One extension. Types that we do not know are carried through untouched."""
+    """One extension (§13). Types that we do not know are carried through untouched."""
 
     extension_type: Uint16
     extension_data: bytes

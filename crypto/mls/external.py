@@ -20,15 +20,11 @@ from crypto.mls.commit import (
     provisional_context,
 )
 from crypto.mls.config import GroupConfig
-from crypto.mls.framing import (
-    AuthenticatedContent,
-    FramedContent,
-    NewMemberCommitSender,
-    WireFormat,
-    encode_message,
-)
+from crypto.mls.framing import AuthenticatedContent, FramedContent
 from crypto.mls.group_info import VerifiedGroupInfo
+from crypto.mls.headers import NewMemberCommitSender, WireFormat
 from crypto.mls.key_schedule import confirmation_tag, interim_transcript_hash, send_external_init
+from crypto.mls.mls_message import encode_message
 from crypto.mls.proposal_list import Changes
 from crypto.mls.proposals import (
     AnyProposal,
@@ -39,8 +35,8 @@ from crypto.mls.proposals import (
     ProposalByValue,
     Remove,
 )
-from crypto.mls.protection import protect_public, sign_content, with_confirmation_tag
-from crypto.mls.psk import PreSharedKeyID, psk_secret
+from crypto.mls.protection import protect_public, sign_framed_content, with_confirmation_tag
+from crypto.mls.psk import PreSharedKeyID, derive_psk_secret
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.roster import Roster
 from crypto.mls.rules import commit as commit_rules
@@ -49,7 +45,7 @@ from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.rules import proposal_list as list_rules
 from crypto.mls.rules import welcome as welcome_rules
 from crypto.mls.state import GroupState, PSKLookup, find_psks, state_in_epoch
-from crypto.mls.tree_nodes import CommitSource, LeafIndex, LeafNode, verify_leaf_node
+from crypto.mls.tree_nodes import CommitSource, LeafContents, LeafIndex, LeafNode, verify_leaf_node
 from crypto.suites import CipherSuite, SignatureKeyPair
 from crypto.wire import encode
 
@@ -64,7 +60,7 @@ class CreatedExternalCommit:
 
 def create_external_commit(
     verified: VerifiedGroupInfo,
-    contents: LeafNode,
+    contents: LeafContents,
     signer: SignatureKeyPair,
     *,
     removed: LeafIndex | None,
@@ -73,7 +69,7 @@ def create_external_commit(
     authenticated_data: bytes,
     config: GroupConfig,
 ) -> CreatedExternalCommit:
-    """Join the group of a GroupInfo (§12.4.3.2). `contents` is our leaf without keys, `removed` our former one.
+    """Join the group of a GroupInfo (§12.4.3.2). `contents` is what our leaf says, `removed` our former one.
 
     Raises `RuleViolation` if the GroupInfo has no external key, or for what the members would refuse.
     """
@@ -97,7 +93,7 @@ def create_external_commit(
 
     commit = Commit(tuple(map(ProposalByValue, proposals)), path)
     content = FramedContent(context.group_id, context.epoch, NewMemberCommitSender(), authenticated_data, commit)
-    signed = sign_content(suite, signer, WireFormat.PUBLIC_MESSAGE, content, encode(context))
+    signed = sign_framed_content(suite, signer, WireFormat.PUBLIC_MESSAGE, content, encode(context))
     epoch = enter_epoch(
         suite,
         provisional,
@@ -105,7 +101,7 @@ def create_external_commit(
         signed,
         init_secret=init_secret,
         commit_secret=after.commit_secret,
-        chained_psks=psk_secret(suite, find_psks("U10", psk_ids, find_psk)),
+        psk_secret=derive_psk_secret(suite, find_psks("U10", psk_ids, find_psk)),
     )
     tag = confirmation_tag(suite, epoch.secrets.confirmation_key, epoch.context.confirmed_transcript_hash)
     state = state_in_epoch(

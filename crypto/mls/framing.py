@@ -5,84 +5,23 @@ Does not own what makes and checks them: `protection`.
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import Annotated, assert_never
 
-from crypto.mls.key_package import KeyPackage
+from crypto.mls.headers import ContentType, MemberSender, Sender, WireFormat
 from crypto.mls.proposals import Commit, Proposal
-from crypto.mls.tree_nodes import ProtocolVersion, Version
-from crypto.mls.welcome import GroupInfo, Welcome
-from crypto.wire import Depends, Fixed, Select, Uint, Uint32, Uint64, decode, encode, struct, variant
-
-
-class WireFormat(IntEnum):
-    """What an MLSMessage holds (§17.2)."""
-
-    PUBLIC_MESSAGE = 1
-    PRIVATE_MESSAGE = 2
-    WELCOME = 3
-    GROUP_INFO = 4
-    KEY_PACKAGE = 5
-
-
-class ContentType(IntEnum):
-    """What a framed message carries."""
-
-    APPLICATION = 1
-    PROPOSAL = 2
-    COMMIT = 3
-
-
-class SenderType(IntEnum):
-    """Who sends a framed message."""
-
-    MEMBER = 1
-    EXTERNAL = 2
-    NEW_MEMBER_PROPOSAL = 3
-    NEW_MEMBER_COMMIT = 4
-
-
-@variant(SenderType.MEMBER)
-class MemberSender:
-    """A member, by its leaf index."""
-
-    leaf_index: Uint32
-
-
-@variant(SenderType.EXTERNAL)
-class ExternalSenderIndex:
-    """Someone listed in the `external_senders` extension, by the place in that list."""
-
-    sender_index: Uint32
-
-
-@variant(SenderType.NEW_MEMBER_PROPOSAL)
-class NewMemberProposalSender:
-    """A client that proposes its own addition."""
-
-
-@variant(SenderType.NEW_MEMBER_COMMIT)
-class NewMemberCommitSender:
-    """A client that joins by external commit."""
-
-
-AnySender = MemberSender | ExternalSenderIndex | NewMemberProposalSender | NewMemberCommitSender
-Sender = Annotated[AnySender, Select(1)]
-
-Outsider = ExternalSenderIndex | NewMemberProposalSender | NewMemberCommitSender
-"""Senders who are not, or not yet, in the group."""
+from crypto.wire import Depends, Fixed, Select, Uint, Uint32, Uint64, struct, variant
 
 
 @variant(ContentType.APPLICATION)
 class ApplicationContent:
-    """Application data."""
+    """Application data (§6)."""
 
     application_data: bytes
 
 
 @variant(ContentType.PROPOSAL)
 class ProposalContent:
-    """A proposal."""
+    """A proposal (§6, §12.1)."""
 
     proposal: Proposal
 
@@ -212,27 +151,6 @@ class PrivateCommit:
 
     content: Commit
     auth: CommitAuth
-
-
-AnyBody = PublicMessage | PrivateMessage | Welcome | GroupInfo | KeyPackage
-
-
-@struct
-class MLSMessage:
-    """The envelope of everything that goes over the wire (§6)."""
-
-    version: Version
-    body: Annotated[AnyBody, Select(2)]
-
-
-def encode_message(body: AnyBody) -> bytes:
-    """The bytes that go over the wire: `body` in its MLSMessage (§6)."""
-    return encode(MLSMessage(ProtocolVersion.MLS10, body))
-
-
-def decode_message(data: bytes) -> MLSMessage:
-    """Take an MLSMessage apart (§6). Raises `DecodeError`."""
-    return decode(MLSMessage, data)
 
 
 def content_type(content: AnyContent) -> ContentType:

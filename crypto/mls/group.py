@@ -24,7 +24,6 @@ from crypto.mls.creation import generate_group_state
 from crypto.mls.credentials import AnyCredential
 from crypto.mls.extensions import Extension
 from crypto.mls.external import create_external_commit
-from crypto.mls.framing import ExternalSenderIndex, NewMemberProposalSender, decode_message, encode_message
 from crypto.mls.group_info import VerifiedGroupInfo
 from crypto.mls.group_view import (
     ApplicationMessage,
@@ -34,9 +33,11 @@ from crypto.mls.group_view import (
     ReceivedProposal,
     StagedCommit,
 )
+from crypto.mls.headers import ExternalSenderIndex, NewMemberProposalSender
 from crypto.mls.joining import OpenedWelcome, create_welcome, open_welcome
 from crypto.mls.key_package import KeyPackageBundle, generate_key_package, generate_leaf_contents
 from crypto.mls.linked_groups import generate_first_commit
+from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.proposals import Add, AnyProposal
 from crypto.mls.psk import ExternalPSK, KeptPSKs, ResumptionPSK, ResumptionPSKUsage
 from crypto.mls.roster import Member, member_of
@@ -44,8 +45,7 @@ from crypto.mls.state import GroupState, PSKLookup, no_psks
 from crypto.mls.tree_nodes import LeafIndex, Lifetime
 from crypto.mls.verified_key_package import VerifiedKeyPackage, verify_key_package
 from crypto.mls.welcome import GroupInfo, Welcome
-from crypto.suites import CipherSuite, SignatureKeyPair
-from crypto.suites import suite as suite_of
+from crypto.suites import CipherSuite, SignatureKeyPair, suite_of
 
 __all__ = [
     "ApplicationMessage",
@@ -64,6 +64,7 @@ __all__ = [
     "VerifiedKeyPackage",
     "branch",
     "create_group",
+    "encode_message",
     "external_join",
     "generate_key_package",
     "join",
@@ -277,7 +278,7 @@ def branch(
     new = generate_group_state(
         state.suite,
         group_id,
-        state.leaf(state.own_leaf),
+        state.leaf(state.own_leaf).contents,
         state.signer,
         lifetime=lifetime,
         now=now,

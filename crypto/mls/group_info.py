@@ -26,8 +26,7 @@ from crypto.mls.rules.tree import check_tree
 from crypto.mls.state import GroupState
 from crypto.mls.tree_nodes import LeafIndex, RatchetTreeNodes
 from crypto.mls.welcome import GroupInfo
-from crypto.suites import CipherSuite, SignatureKeyPair
-from crypto.suites import suite as suite_of
+from crypto.suites import CipherSuite, SignatureKeyPair, suite_of
 from crypto.wire import decode_as, encode, encode_as, encode_unsigned
 
 

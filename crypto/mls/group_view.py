@@ -16,16 +16,11 @@ from crypto.mls.commit import ProcessedCommit, create_commit, process_commit
 from crypto.mls.extensions import Extension, ExternalSender
 from crypto.mls.external import process_external_commit
 from crypto.mls.former_epochs import caught_up
-from crypto.mls.framing import (
-    ApplicationContent,
-    MemberSender,
-    NewMemberCommitSender,
-    ProposalContent,
-    WireFormat,
-    encode_message,
-)
+from crypto.mls.framing import ApplicationContent, ProposalContent
 from crypto.mls.group_info import generate_group_info
+from crypto.mls.headers import MemberSender, NewMemberCommitSender, ProtocolVersion, WireFormat
 from crypto.mls.joining import create_welcome
+from crypto.mls.mls_message import encode_message
 from crypto.mls.proposal_list import check_proposal, checked_add, choose_proposals
 from crypto.mls.proposals import (
     AnyProposal,
@@ -41,7 +36,7 @@ from crypto.mls.roster import Member, member_at, member_of
 from crypto.mls.rules import commit as commit_rules
 from crypto.mls.rules import message as message_rules
 from crypto.mls.state import GroupState, PSKLookup, no_psks, own_psks_first
-from crypto.mls.tree_nodes import LeafIndex, ProtocolVersion
+from crypto.mls.tree_nodes import LeafIndex
 from crypto.mls.verified_key_package import VerifiedKeyPackage
 from crypto.secret import Secret
 from crypto.suites import CipherSuite

@@ -18,7 +18,7 @@ from crypto.mls.group_info import generate_group_info, verify_group_info
 from crypto.mls.key_package import KeyPackageBundle, key_package_reference
 from crypto.mls.key_schedule import epoch_secrets, verify_confirmation_tag, welcome_key_nonce
 from crypto.mls.linked_groups import check_link
-from crypto.mls.psk import psk_secret
+from crypto.mls.psk import derive_psk_secret
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.rules import welcome as rules
 from crypto.mls.state import GroupState, PSKLookup, find_psks, own_psks_first, state_in_epoch
@@ -26,8 +26,7 @@ from crypto.mls.tree_nodes import LeafIndex, NodeIndex
 from crypto.mls.treekem import PrivateKeys, private_keys_from_path_secret
 from crypto.mls.welcome import EncryptedGroupSecrets, GroupInfo, GroupSecrets, PathSecret, Welcome
 from crypto.secret import Secret
-from crypto.suites import CipherSuite, SignatureKeyPair
-from crypto.suites import suite as suite_of
+from crypto.suites import CipherSuite, SignatureKeyPair, suite_of
 from crypto.wire import decode, encode
 
 
@@ -94,8 +93,8 @@ def open_welcome(
     secrets = _open_group_secrets(suite, welcome, entry, bundle)
     link = rules.w3_reinit_or_branch_alone(secrets.psks)
     lookup = find_psk if previous is None else own_psks_first(previous, find_psk)
-    chained_psks = psk_secret(suite, find_psks("W3", secrets.psks, lookup))
-    key, nonce = welcome_key_nonce(suite, secrets.joiner_secret, chained_psks)
+    psk_secret = derive_psk_secret(suite, find_psks("W3", secrets.psks, lookup))
+    key, nonce = welcome_key_nonce(suite, secrets.joiner_secret, psk_secret)
     group_info = decode(GroupInfo, suite.aead_open(key, nonce, b"", welcome.encrypted_group_info))
     context = group_info.group_context
     rules.w6_suites_agree(group_info, bundle)
@@ -107,7 +106,7 @@ def open_welcome(
     private_keys = _private_keys(suite, tree, own_leaf, group_info, secrets, bundle)
 
     encoded_context = encode(context)
-    epoch = epoch_secrets(suite, secrets.joiner_secret, chained_psks, encoded_context)
+    epoch = epoch_secrets(suite, secrets.joiner_secret, psk_secret, encoded_context)
     tag = group_info.confirmation_tag
     verify_confirmation_tag(suite, epoch.confirmation_key, context.confirmed_transcript_hash, tag)
     if previous is not None:

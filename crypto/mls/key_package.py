@@ -15,26 +15,23 @@ from crypto.mls.extensions import (
     find_extension,
     generate_grease,
 )
+from crypto.mls.headers import ProtocolVersion, Version, WireFormat
 from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.tree_nodes import (
     Capabilities,
     KeyPackageSource,
+    LeafContents,
     LeafIndex,
     LeafNode,
     Lifetime,
-    ProtocolVersion,
-    UpdateSource,
-    Version,
     sign_leaf_node,
 )
 from crypto.secret import Secret
 from crypto.suites import SUITES, CipherSuite, SignatureKeyPair
 from crypto.wire import Kept, Uint16, encode, encode_unsigned, variant
 
-WIRE_FORMAT_KEY_PACKAGE = 5
 
-
-@variant(WIRE_FORMAT_KEY_PACKAGE)
+@variant(WireFormat.KEY_PACKAGE)
 class KeyPackage(Kept):
     """A client's offer to be added (§10). `init_key` is an HPKE public key used for one Welcome."""
 
@@ -59,12 +56,6 @@ class KeyPackageBundle:
         """The name by which a Welcome calls it, KDF.Nh bytes."""
         return key_package_reference(SUITES[self.key_package.cipher_suite], self.key_package)
 
-    def message(self) -> bytes:
-        """The key package as an MLSMessage, ready to publish."""
-        return _MESSAGE_HEADER + encode(self.key_package)
-
-
-_MESSAGE_HEADER = ProtocolVersion.MLS10.to_bytes(2, "big") + WIRE_FORMAT_KEY_PACKAGE.to_bytes(2, "big")
 
 LAST_RESORT = Extension(ExtensionType.LAST_RESORT_KEY_PACKAGE, b"")
 """Marks a key package that may be used more than once (§16.8)."""
@@ -112,8 +103,8 @@ def generate_leaf_contents(
     signer: SignatureKeyPair,
     supported_extensions: tuple[int, ...],
     leaf_extensions: tuple[Extension, ...],
-) -> LeafNode:
-    """What a leaf of ours says, without encryption key and signature (§7.2).
+) -> LeafContents:
+    """What a leaf of ours says (§7.2).
 
     One value for GREASE stands in all lists (§13.5): with more, no two members' capabilities would be alike. No
     extension for GREASE stands in leaf or key package, where the RFC would like one: OpenMLS refuses both up to 0.8.
@@ -126,21 +117,21 @@ def generate_leaf_contents(
         (*OUR_CAPABILITIES.proposals, grease),
         (*OUR_CAPABILITIES.credentials, grease),
     )
-    return LeafNode(b"", signer.public, credential, capabilities, UpdateSource(), leaf_extensions, b"")
+    return LeafContents(signer.public, credential, capabilities, leaf_extensions)
 
 
 def generate_leaf(
-    suite: CipherSuite, contents: LeafNode, signer: SignatureKeyPair, lifetime: Lifetime
+    suite: CipherSuite, contents: LeafContents, signer: SignatureKeyPair, lifetime: Lifetime
 ) -> tuple[LeafNode, Secret]:
     """A leaf of ours with a fresh encryption key for a key package, and its private key (§7.2)."""
     pair = suite.generate_hpke_key_pair()
-    unsigned = replace(contents, encryption_key=pair.public, source=KeyPackageSource(lifetime))
-    return sign_leaf_node(suite, signer, unsigned, b"", LeafIndex(0)), pair.private
+    leaf = sign_leaf_node(suite, signer, contents, pair.public, KeyPackageSource(lifetime), b"", LeafIndex(0))
+    return leaf, pair.private
 
 
-def with_leaf_extensions(leaf: LeafNode, extensions: tuple[Extension, ...] | None) -> LeafNode:
-    """Our leaf with other extensions, if some are given, still unsigned."""
-    return leaf if extensions is None else replace(leaf, extensions=extensions)
+def with_leaf_extensions(contents: LeafContents, extensions: tuple[Extension, ...] | None) -> LeafContents:
+    """What our leaf says, with other extensions if some are given."""
+    return contents if extensions is None else replace(contents, extensions=extensions)
 
 
 def sign_key_package(suite: CipherSuite, signer: SignatureKeyPair, unsigned: KeyPackage) -> KeyPackage:

@@ -24,19 +24,15 @@ GroupContext of the epoch that is being entered: it enters several derivations a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from crypto.errors import UsageError
 from crypto.kem import HPKEKeyPair
 from crypto.mls.extensions import Extensions
-from crypto.mls.tree_nodes import Version
+from crypto.mls.framing import AuthenticatedContent
+from crypto.mls.headers import Version
 from crypto.secret import Secret
 from crypto.suites import AEAD_NONCE_SIZE, CipherSuite
 from crypto.wire import Uint16, Uint64, encode, encode_opaque, struct
-
-if TYPE_CHECKING:  # framing builds on this module
-    from crypto.mls.framing import AuthenticatedContent
-
 
 _EXTERNAL_INIT = b"MLS 1.0 external init secret"
 

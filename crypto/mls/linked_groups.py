@@ -13,7 +13,7 @@ from crypto.errors import RuleViolation
 from crypto.mls.commit import CreatedCommit, create_commit
 from crypto.mls.config import GroupConfig
 from crypto.mls.credentials import AnyCredential
-from crypto.mls.framing import WireFormat
+from crypto.mls.headers import WireFormat
 from crypto.mls.key_schedule import GroupContext
 from crypto.mls.proposal_list import checked_add, choose_proposals
 from crypto.mls.proposals import CheckedProposal, PreSharedKey

@@ -15,21 +15,22 @@ from crypto.mls.extensions import ExternalSender, external_senders
 from crypto.mls.former_epochs import FormerEpoch, sender_in
 from crypto.mls.framing import (
     AnyContent,
-    AnySender,
     AuthenticatedContent,
-    ContentType,
-    ExternalSenderIndex,
     FramedContent,
-    MemberSender,
-    NewMemberCommitSender,
-    NewMemberProposalSender,
     PrivateMessage,
     ProposalContent,
     PublicMessage,
-    WireFormat,
-    decode_message,
-    encode_message,
 )
+from crypto.mls.headers import (
+    AnySender,
+    ContentType,
+    ExternalSenderIndex,
+    MemberSender,
+    NewMemberCommitSender,
+    NewMemberProposalSender,
+    WireFormat,
+)
+from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.padding import padded_size
 from crypto.mls.proposals import Add, Commit
 from crypto.mls.protection import (
@@ -38,9 +39,9 @@ from crypto.mls.protection import (
     private_content_size,
     protect_private,
     protect_public,
-    sign_content,
+    sign_framed_content,
     unprotect_public,
-    verify_signature,
+    verify_framed_content,
 )
 from crypto.mls.roster import Member, member_at
 from crypto.mls.rules import commit as commit_rules
@@ -79,7 +80,7 @@ def sign(
     framed = FramedContent(
         state.context.group_id, state.context.epoch, MemberSender(state.own_leaf), authenticated_data, content
     )
-    return sign_content(state.suite, state.signer, wire_format, framed, state.encoded_context)
+    return sign_framed_content(state.suite, state.signer, wire_format, framed, state.encoded_context)
 
 
 def protect(state: GroupState, authenticated: AuthenticatedContent) -> tuple[GroupState, bytes]:
@@ -120,7 +121,7 @@ def _open_private(state: GroupState, message: PrivateMessage) -> OpenedMessage:
     sender = rules.f4_sender_is_member(member_at(state.tree, LeafIndex(sender_data.leaf_index)))
     rules.f19_not_from_us(sender.leaf_index, state.own_leaf)
     secret_tree, authenticated = open_private(state.suite, message, sender_data, state.secret_tree)
-    verify_signature(state.suite, authenticated, sender.signature_key, state.encoded_context)
+    verify_framed_content(state.suite, authenticated, sender.signature_key, state.encoded_context)
     advanced = replace(state, secret_tree=secret_tree)
     return OpenedMessage(advanced, authenticated, sender, sender_data.generation, sender_is_current=True)
 
@@ -139,7 +140,7 @@ def _open_former(state: GroupState, former: FormerEpoch, message: PrivateMessage
     sender = rules.f4_sender_is_member(found)
     rules.f19_not_from_us(sender.leaf_index, state.own_leaf)
     secret_tree, authenticated = open_private(state.suite, message, sender_data, former.secret_tree)
-    verify_signature(state.suite, authenticated, sender.signature_key, former.encoded_context)
+    verify_framed_content(state.suite, authenticated, sender.signature_key, former.encoded_context)
     advanced = replace(former, secret_tree=secret_tree)
     kept = tuple(advanced if other is former else other for other in state.former)
     return OpenedMessage(
@@ -155,7 +156,7 @@ def _open_public(state: GroupState, message: PublicMessage) -> OpenedMessage:
     commit_rules.u15_group_goes_on(state.reinit)
     authenticated = unprotect_public(state.suite, message, state.encoded_context, state.secrets.membership_key)
     sender = _public_sender(state, content)
-    verify_signature(state.suite, authenticated, sender.signature_key, state.encoded_context)
+    verify_framed_content(state.suite, authenticated, sender.signature_key, state.encoded_context)
     return OpenedMessage(state, authenticated, sender, None, sender_is_current=True)
 
 

@@ -13,7 +13,7 @@ from typing import assert_never
 
 from crypto.errors import RuleViolation
 from crypto.mls.extensions import Extension, external_senders
-from crypto.mls.framing import ExternalSenderIndex, Outsider
+from crypto.mls.headers import ExternalSenderIndex, Outsider
 from crypto.mls.key_package import KeyPackage
 from crypto.mls.proposals import (
     PROPOSALS_MAX,

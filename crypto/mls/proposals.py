@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from crypto.mls.extensions import Extensions
+from crypto.mls.headers import ContentType, Outsider, Version
 from crypto.mls.key_package import KeyPackage
 from crypto.mls.psk import PreSharedKeyID
-from crypto.mls.tree_nodes import LeafIndex, LeafNode, UpdatePath, Version
+from crypto.mls.tree_nodes import LeafIndex, LeafNode, UpdatePath
 from crypto.wire import Kept, Max, Select, Uint16, Uint32, variant
-
-if TYPE_CHECKING:  # framing builds on this module
-    from crypto.mls.framing import Outsider
 
 
 class ProposalType(IntEnum):
@@ -97,21 +95,19 @@ class ProposalOrRefType(IntEnum):
 
 @variant(ProposalOrRefType.PROPOSAL)
 class ProposalByValue:
-    """The proposal itself, from the committer."""
+    """The proposal itself, from the committer (ProposalOrRef, §12.4)."""
 
     proposal: Proposal
 
 
 @variant(ProposalOrRefType.REFERENCE)
 class ProposalByReference:
-    """The hash of a proposal that was sent before (§5.2), KDF.Nh bytes."""
+    """The hash of a proposal that was sent before (ProposalOrRef, §12.4; §5.2), KDF.Nh bytes."""
 
     reference: bytes
 
 
 ProposalOrRef = Annotated[ProposalByValue | ProposalByReference, Select(1)]
-
-CONTENT_TYPE_COMMIT = 3
 
 PROPOSALS_MAX = 16_384
 """The most proposals in one commit: what a founder adds at once. Judging so many Adds takes some seconds."""
@@ -120,7 +116,7 @@ PENDING_MAX = 1_024
 """How many proposals of one sender an epoch may bring: bounds what a member can make others keep."""
 
 
-@variant(CONTENT_TYPE_COMMIT)
+@variant(ContentType.COMMIT)
 class Commit(Kept):
     """The proposals that a new epoch applies, and the committer's update path where one is needed (§12.4)."""
 

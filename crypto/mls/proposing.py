@@ -7,23 +7,18 @@ from types import MappingProxyType
 
 from crypto.mls import messages
 from crypto.mls.extensions import Extension
-from crypto.mls.framing import (
-    ExternalSenderIndex,
-    FramedContent,
-    NewMemberProposalSender,
-    ProposalContent,
-    WireFormat,
-    encode_message,
-)
+from crypto.mls.framing import FramedContent, ProposalContent
+from crypto.mls.headers import ExternalSenderIndex, NewMemberProposalSender, WireFormat
 from crypto.mls.key_package import with_leaf_extensions
+from crypto.mls.mls_message import encode_message
 from crypto.mls.proposal_list import check_proposal
 from crypto.mls.proposals import AnyProposal, CheckedProposal, Update
-from crypto.mls.protection import protect_public, sign_content
+from crypto.mls.protection import protect_public, sign_framed_content
 from crypto.mls.psk import ExternalPSK, PreSharedKeyID, ResumptionPSK
 from crypto.mls.rules import message as message_rules
 from crypto.mls.rules import proposal_list as proposal_rules
 from crypto.mls.state import GroupState
-from crypto.mls.tree_nodes import LeafNode, UpdateSource, sign_leaf_node
+from crypto.mls.tree_nodes import UpdateSource, sign_leaf_node
 from crypto.suites import CipherSuite, SignatureKeyPair
 
 
@@ -50,12 +45,9 @@ def propose_update(
 
     `leaf_extensions`, if they are given, stand in place of the old ones.
     """
-    old = with_leaf_extensions(state.leaf(state.own_leaf), leaf_extensions)
-    pair = state.suite.generate_hpke_key_pair()
-    unsigned = LeafNode(
-        pair.public, old.signature_key, old.credential, old.capabilities, UpdateSource(), old.extensions, b""
-    )
-    leaf = sign_leaf_node(state.suite, state.signer, unsigned, state.context.group_id, state.own_leaf)
+    contents = with_leaf_extensions(state.leaf(state.own_leaf).contents, leaf_extensions)
+    pair, group_id = state.suite.generate_hpke_key_pair(), state.context.group_id
+    leaf = sign_leaf_node(state.suite, state.signer, contents, pair.public, UpdateSource(), group_id, state.own_leaf)
     state, message = propose(state, Update(leaf), now)
     update_keys = MappingProxyType({**state.update_keys, pair.public: pair.private})
     return replace(state, update_keys=update_keys), message
@@ -76,7 +68,7 @@ def propose_from_outside(
     if isinstance(sender, ExternalSenderIndex):
         proposal_rules.f15_external_sender_may_propose(proposal)
     framed = FramedContent(group_id, epoch, sender, b"", ProposalContent(proposal))
-    signed = sign_content(suite, signer, WireFormat.PUBLIC_MESSAGE, framed, None)
+    signed = sign_framed_content(suite, signer, WireFormat.PUBLIC_MESSAGE, framed, None)
     return encode_message(protect_public(suite, signed, None, None))
 
 

@@ -4,9 +4,9 @@ Owns what makes and checks the structs of `framing`. Does not own the keys (`key
 message means.
 
 A received message passes three gates: the caller checks group and epoch; `unprotect_public` or `open_private` gives an
-`AuthenticatedContent` from someone who holds the group's keys; `verify_signature`, under the key of the sender that it
-names, proves who. Only after the third does the caller adopt the secret tree that `open_private` returned, so that a
-forgery by an outsider or by a member uses up no key.
+`AuthenticatedContent` from someone who holds the group's keys; `verify_framed_content`, under the key of the sender
+that it names, proves who. Only after the third does the caller adopt the secret tree that `open_private` returned, so
+that a forgery by an outsider or by a member uses up no key.
 
 `group_context` is the encoded GroupContext of the message's epoch.
 """
@@ -21,10 +21,7 @@ from crypto.mls.framing import (
     AuthenticatedContent,
     CommitAuth,
     ContentAuth,
-    ContentType,
     FramedContent,
-    MemberSender,
-    NewMemberCommitSender,
     PrivateApplication,
     PrivateCommit,
     PrivateContentAAD,
@@ -33,14 +30,14 @@ from crypto.mls.framing import (
     PublicMessage,
     SenderData,
     SenderDataAAD,
-    WireFormat,
     auth_type,
     content_type,
 )
+from crypto.mls.headers import ContentType, MemberSender, NewMemberCommitSender, ProtocolVersion, WireFormat
 from crypto.mls.proposals import Commit
 from crypto.mls.rules import message as rules
 from crypto.mls.secret_tree import Generation, RatchetKind, SecretTree
-from crypto.mls.tree_nodes import LeafIndex, ProtocolVersion
+from crypto.mls.tree_nodes import LeafIndex
 from crypto.secret import Secret
 from crypto.suites import AEAD_NONCE_SIZE, CipherSuite, SignatureKeyPair
 from crypto.wire import decode, decode_prefix, encode
@@ -52,7 +49,7 @@ _PRIVATE_CONTENT = {
 }
 
 
-def sign_content(
+def sign_framed_content(
     suite: CipherSuite,
     signer: SignatureKeyPair,
     wire_format: WireFormat,
@@ -76,13 +73,13 @@ def with_confirmation_tag(commit: AuthenticatedContent, confirmation_tag: bytes)
     return AuthenticatedContent(commit.wire_format, commit.content, CommitAuth(commit.auth.signature, confirmation_tag))
 
 
-def verify_signature(
+def verify_framed_content(
     suite: CipherSuite, authenticated: AuthenticatedContent, public_key: bytes, group_context: bytes | None
 ) -> None:
     """Raise `AuthenticationError` unless the message was signed under `public_key` (rule F10).
 
     FramedContentAuthData.signature, §6.1. The caller takes the key from where the sender's type says.
-    `group_context` as in `sign_content`.
+    `group_context` as in `sign_framed_content`.
     """
     signed = _framed_content_tbs(authenticated.wire_format, authenticated.content, group_context)
     suite.verify_with_label(public_key, "FramedContentTBS", signed, authenticated.auth.signature)

@@ -20,14 +20,14 @@ PSK_COUNT_MAX = 1_024
 
 
 class PSKType(IntEnum):
-    """Where a PSK comes from."""
+    """Where a PSK comes from (§8.4)."""
 
     EXTERNAL = 1
     RESUMPTION = 2
 
 
 class ResumptionPSKUsage(IntEnum):
-    """What a resumption PSK is used for."""
+    """What a resumption PSK is used for (§8.4)."""
 
     APPLICATION = 1
     REINIT = 2
@@ -36,14 +36,14 @@ class ResumptionPSKUsage(IntEnum):
 
 @variant(PSKType.EXTERNAL)
 class ExternalPSK:
-    """A key that the application gives out under a name."""
+    """A key that the application gives out under a name (PreSharedKeyID, §8.4)."""
 
     psk_id: bytes
 
 
 @variant(PSKType.RESUMPTION)
 class ResumptionPSK:
-    """A key of a former epoch of this or another group (§8.6)."""
+    """A key of a former epoch of this or another group (PreSharedKeyID, §8.4; §8.6)."""
 
     usage: Annotated[ResumptionPSKUsage, Uint(1)]
     psk_group_id: bytes
@@ -52,7 +52,7 @@ class ResumptionPSK:
 
 @struct
 class PreSharedKeyID:
-    """Names a PSK; `psk_nonce` is KDF.Nh fresh random bytes."""
+    """Names a PSK (§8.4); `psk_nonce` is KDF.Nh fresh random bytes."""
 
     psk: Annotated[ExternalPSK | ResumptionPSK, Select(1)]
     psk_nonce: bytes
@@ -60,14 +60,14 @@ class PreSharedKeyID:
 
 @struct
 class PSKLabel:
-    """The context under which one PSK enters the chain."""
+    """The context under which one PSK enters the chain (§8.4)."""
 
     id: PreSharedKeyID
     index: Uint16
     count: Uint16
 
 
-def psk_secret(suite: CipherSuite, psks: Sequence[tuple[PreSharedKeyID, Secret]]) -> Secret:
+def derive_psk_secret(suite: CipherSuite, psks: Sequence[tuple[PreSharedKeyID, Secret]]) -> Secret:
     """What all pre-shared keys of a commit give to the epoch, KDF.Nh bytes; all zero without any.
 
     psk_secret, §8.4. The order is that of the PreSharedKey proposals, or of GroupSecrets, and matters. Raises
@@ -75,13 +75,13 @@ def psk_secret(suite: CipherSuite, psks: Sequence[tuple[PreSharedKeyID, Secret]]
     """
     if len(psks) > PSK_COUNT_MAX:
         raise RuleViolation("C10", f"{len(psks)} PSKs, where {PSK_COUNT_MAX} are enough")
-    chained = suite.zero_secret
+    psk_secret = suite.zero_secret
     for index, (psk_id, psk) in enumerate(psks):
         label = encode(PSKLabel(psk_id, index, len(psks)))
         extracted = suite.extract(suite.zero_secret, psk)
         psk_input = suite.expand_with_label(extracted, "derived psk", label, suite.hash_size)
-        chained = suite.extract(psk_input, chained)
-    return chained
+        psk_secret = suite.extract(psk_input, psk_secret)
+    return psk_secret
 
 
 @dataclass(frozen=True, slots=True)

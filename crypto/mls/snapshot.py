@@ -31,8 +31,8 @@ from crypto.mls.config import DEFAULT_CONFIG, GroupConfig
 from crypto.mls.credentials import Credential
 from crypto.mls.extensions import Extension
 from crypto.mls.former_epochs import FormerEpoch
-from crypto.mls.framing import AnySender, MemberSender, Outsider, Sender
 from crypto.mls.group import Group
+from crypto.mls.headers import AnySender, MemberSender, Outsider, Sender
 from crypto.mls.key_package import KeyPackage, KeyPackageBundle
 from crypto.mls.key_schedule import GroupContext, KeptSecrets
 from crypto.mls.proposals import CheckedProposal, Proposal, ReInit, Update

@@ -5,11 +5,12 @@ Owns the structs and the leaf's signature. Does not own the tree (`ratchet_tree`
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Annotated, NewType
 
-from crypto.mls.credentials import Credential
-from crypto.mls.extensions import Extensions, Types
+from crypto.mls.credentials import AnyCredential, Credential
+from crypto.mls.extensions import Extension, Extensions, Types
 from crypto.suites import CipherSuite, HPKECiphertext, SignatureKeyPair
 from crypto.wire import (
     ITEMS_MAX,
@@ -17,7 +18,6 @@ from crypto.wire import (
     Max,
     Select,
     Shared,
-    Uint,
     Uint32,
     Uint64,
     encode_opaque,
@@ -31,15 +31,6 @@ LeafIndex = NewType("LeafIndex", int)
 
 NodeIndex = NewType("NodeIndex", int)
 """Counts all nodes of the array (Appendix C): leaves even, parents odd."""
-
-
-class ProtocolVersion(IntEnum):
-    """The only version there is (§6)."""
-
-    MLS10 = 1
-
-
-Version = Annotated[ProtocolVersion, Uint(2)]
 
 
 class NodeType(IntEnum):
@@ -78,24 +69,25 @@ class Lifetime:
 
 @variant(LeafNodeSource.KEY_PACKAGE)
 class KeyPackageSource:
-    """The leaf came in a KeyPackage."""
+    """The leaf came in a KeyPackage (§7.2)."""
 
     lifetime: Lifetime
 
 
 @variant(LeafNodeSource.UPDATE)
 class UpdateSource:
-    """The leaf came in an Update proposal."""
+    """The leaf came in an Update proposal (§7.2)."""
 
 
 @variant(LeafNodeSource.COMMIT)
 class CommitSource:
-    """The leaf came in a Commit's path."""
+    """The leaf came in a Commit's path (§7.2)."""
 
     parent_hash: bytes
 
 
-Source = Annotated[KeyPackageSource | UpdateSource | CommitSource, Select(1)]
+AnySource = KeyPackageSource | UpdateSource | CommitSource
+Source = Annotated[AnySource, Select(1)]
 
 
 @variant(NodeType.LEAF)
@@ -109,6 +101,21 @@ class LeafNode:
     source: Source
     extensions: Extensions
     signature: bytes
+
+    @property
+    def contents(self) -> LeafContents:
+        """What stays when the member takes a new encryption key."""
+        return LeafContents(self.signature_key, self.credential, self.capabilities, self.extensions)
+
+
+@dataclass(frozen=True, slots=True)
+class LeafContents:
+    """What a leaf says of its member (§7.2): all but the encryption key, the source and the signature."""
+
+    signature_key: bytes
+    credential: AnyCredential
+    capabilities: Capabilities
+    extensions: tuple[Extension, ...]
 
 
 @variant(NodeType.PARENT)
@@ -152,19 +159,31 @@ def leaf_node_tbs(leaf: LeafNode, group_id: bytes, leaf_index: LeafIndex) -> byt
 
 
 def sign_leaf_node(
-    suite: CipherSuite, signer: SignatureKeyPair, unsigned: LeafNode, group_id: bytes, leaf_index: LeafIndex
+    suite: CipherSuite,
+    signer: SignatureKeyPair,
+    contents: LeafContents,
+    encryption_key: bytes,
+    source: AnySource,
+    group_id: bytes,
+    leaf_index: LeafIndex,
 ) -> LeafNode:
-    """The same leaf with its signature (§7.2); whatever `unsigned.signature` holds is replaced."""
-    signature = suite.sign_with_label(signer, "LeafNodeTBS", leaf_node_tbs(unsigned, group_id, leaf_index))
-    return LeafNode(
-        unsigned.encryption_key,
-        unsigned.signature_key,
-        unsigned.credential,
-        unsigned.capabilities,
-        unsigned.source,
-        unsigned.extensions,
-        signature,
-    )
+    """Make a leaf of ours (§7.2). `signer` holds the private half of the contents' signature key.
+
+    A leaf for a KeyPackage is signed without `group_id` and `leaf_index`.
+    """
+
+    def leaf(signature: bytes) -> LeafNode:
+        return LeafNode(
+            encryption_key,
+            contents.signature_key,
+            contents.credential,
+            contents.capabilities,
+            source,
+            contents.extensions,
+            signature,
+        )
+
+    return leaf(suite.sign_with_label(signer, "LeafNodeTBS", leaf_node_tbs(leaf(b""), group_id, leaf_index)))
 
 
 def verify_leaf_node(suite: CipherSuite, leaf: LeafNode, group_id: bytes, leaf_index: LeafIndex) -> None:

@@ -21,6 +21,7 @@ from crypto.mls import parent_hashes, tree_math
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.tree_nodes import (
     CommitSource,
+    LeafContents,
     LeafIndex,
     LeafNode,
     NodeIndex,
@@ -57,24 +58,24 @@ def generate_path(
     suite: CipherSuite,
     tree: RatchetTree,
     leaf_index: LeafIndex,
-    template: LeafNode,
+    contents: LeafContents,
     signer: SignatureKeyPair,
     group_id: bytes,
 ) -> NewPath:
     """Draw a new leaf key and new path secrets, and put them into the tree (§7.4, §7.5).
 
-    `tree` has the commit's proposals applied. Of `template` the new leaf keeps signature key, credential, capabilities
-    and extensions. `signer` holds the private half of its signature key.
+    `tree` has the commit's proposals applied. The new leaf says `contents`, of whose signature key `signer` holds the
+    private half.
     """
     leaf_keys = suite.generate_hpke_key_pair()
-    return derive_path(suite, tree, leaf_index, template, signer, group_id, leaf_keys, suite.generate_secret())
+    return derive_path(suite, tree, leaf_index, contents, signer, group_id, leaf_keys, suite.generate_secret())
 
 
 def derive_path(
     suite: CipherSuite,
     tree: RatchetTree,
     leaf_index: LeafIndex,
-    template: LeafNode,
+    contents: LeafContents,
     signer: SignatureKeyPair,
     group_id: bytes,
     leaf_keys: HPKEKeyPair,
@@ -89,16 +90,7 @@ def derive_path(
         path_secrets[index], private_keys[index], public_keys[index] = path_secret, keys.private, keys.public
         path_secret = _next_path_secret(suite, path_secret)
     parents, parent_hash = parent_hashes.path_parents(tree, leaf_index, public_keys)
-    unsigned = LeafNode(
-        leaf_keys.public,
-        template.signature_key,
-        template.credential,
-        template.capabilities,
-        CommitSource(parent_hash),
-        template.extensions,
-        b"",
-    )
-    leaf = sign_leaf_node(suite, signer, unsigned, group_id, leaf_index)
+    leaf = sign_leaf_node(suite, signer, contents, leaf_keys.public, CommitSource(parent_hash), group_id, leaf_index)
     return NewPath(
         leaf_index,
         leaf,

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 
 from crypto.errors import DecodeError
 from crypto.mls.config import DEFAULT_CONFIG, GroupConfig
-from crypto.mls.framing import decode_message
 from crypto.mls.key_package import KeyPackage, is_last_resort, key_package_reference, verify_key_package_signature
+from crypto.mls.mls_message import decode_message
 from crypto.mls.rules import key_package as rules
 from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.tree_nodes import KeyPackageSource, LeafIndex, LeafNode, Lifetime, verify_leaf_node
-from crypto.suites import CipherSuite
-from crypto.suites import suite as suite_of
+from crypto.suites import CipherSuite, suite_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -26,8 +26,8 @@ from crypto.identity.accounts import DeviceCertificate, DeviceChain, SigningKeyC
 from crypto.identity.device_list import DeviceList
 from crypto.mls import snapshot
 from crypto.mls.credentials import BasicCredential
-from crypto.mls.framing import decode_message
 from crypto.mls.group import GroupConfig, external_join, join, verify_group_info
+from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.tree_nodes import RatchetTreeNodes
 from crypto.mls.verified_key_package import verify_key_package
 from crypto.secret import Secret
@@ -65,7 +65,7 @@ def decoders() -> dict[str, Decoder]:
     log = relay.chats[chat].log
     application, commit_message = log[-2].message, log[-1].message
     own = next(iter(bob.engine.unpublished_key_packages))
-    package, identity = own.bundle.message(), bob.identity
+    package, identity = encode_message(own.bundle.key_package), bob.identity
     certificate = identity.device_certificate
     content = next(stored.content for stored in bob.history(chat))
     rows = snapshot.rows(group)

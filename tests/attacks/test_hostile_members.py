@@ -13,14 +13,16 @@ from crypto.identity.accounts import device_id_of, generate_signature_key_pair
 from crypto.mls import proposing
 from crypto.mls.credentials import AnyCredential, BasicCredential
 from crypto.mls.group import Group, generate_key_package
+from crypto.mls.mls_message import encode_message
 from crypto.mls.proposals import Update
 from crypto.mls.secret_tree import MessageKey, RatchetKind, SecretTree
-from crypto.mls.tree_nodes import LeafIndex, LeafNode, Lifetime, UpdateSource, sign_leaf_node
+from crypto.mls.tree_nodes import LeafIndex, LeafNode, Lifetime, UpdateSource
 from crypto.mls.verified_key_package import verify_key_package
 from crypto.suites import X_WING, SignatureKeyPair
 from protocol import frames
 from protocol.codes import Code
 from tests.client_lib.engine.world import NOW_MS, Person, Relay, settle
+from tests.crypto.identities import signed_leaf
 
 NOW = NOW_MS // 1000
 DAY_MS = 24 * 3600 * 1000
@@ -55,7 +57,7 @@ def propose_ghost(mallory: Person, chat: bytes, credential: AnyCredential) -> Si
     """Propose to add a device that nobody has certified."""
     ghost = generate_signature_key_pair()
     package = generate_key_package(X_WING, credential, ghost, lifetime=Lifetime(NOW - 3600, NOW + 3600))
-    verified = verify_key_package(package.message(), NOW)
+    verified = verify_key_package(encode_message(package.key_package), NOW)
     _, message = group_of(mallory, chat).propose_add(verified, now=NOW)
     send_raw(mallory, chat, message)
     return ghost
@@ -78,7 +80,7 @@ def test_a_member_cannot_take_anothers_name_by_a_proposal(people: tuple[Person, 
         old.extensions,
         b"",
     )
-    leaf = sign_leaf_node(state.suite, state.signer, unsigned, state.context.group_id, state.own_leaf)
+    leaf = signed_leaf(state.suite, state.signer, unsigned, state.context.group_id, state.own_leaf)
     _, message = proposing.propose(state, Update(leaf), NOW)
     send_raw(mallory, chat, message)
     read(alice)
@@ -152,7 +154,7 @@ def test_a_change_that_cannot_be_made_fails_in_words_and_the_client_goes_on(
     short = generate_key_package(
         X_WING, identity.credential, identity.device_key, lifetime=Lifetime(NOW - 3600, NOW + 60)
     )
-    second.relay.packages[second.account_id].appendleft(short.message())
+    second.relay.packages[second.account_id].appendleft(encode_message(short.key_package))
     alice.add(chat, second)
     mallory.apply(mallory.engine.change_members(chat, generate_message_id(), (), (), NOW_MS))
     mallory.transmit()  # mallory's commit wins, and alice hears of it a day later
@@ -185,7 +187,7 @@ def join_by_last_resort(people: tuple[Person, Person, Person]) -> tuple[bytes, f
     own = next(own for own in bob.engine._state.key_packages.values() if own.is_last_resort)
     packages = alice.relay.packages[bob.account_id]
     packages.clear()
-    packages.append(own.bundle.message())
+    packages.append(encode_message(own.bundle.key_package))
     alice.add(chat, bob)
     alice.transmit()
     (item,) = alice.relay.inbox[bob.device_id].values()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from client_lib.engine import generate_message_id
+from crypto.mls.headers import ProtocolVersion
 from crypto.mls.proposals import ReInit
-from crypto.mls.tree_nodes import ProtocolVersion
 from crypto.suites import X_WING
 from protocol import frames
 from tests.attacks.test_hostile_members import NOW, group_of, read, send_raw

@@ -15,12 +15,13 @@ from crypto.mls import proposing, snapshot
 from crypto.mls.credentials import BasicCredential
 from crypto.mls.group import Group
 from crypto.mls.proposals import Update
-from crypto.mls.tree_nodes import LeafNode, UpdateSource, sign_leaf_node
+from crypto.mls.tree_nodes import LeafNode, UpdateSource
 from crypto.suites import SignatureKeyPair
 from crypto.wire import encode
 from protocol import frames
 from tests.client_lib.engine.world import NOW_MS, Person, Relay, settle
 from tests.crypto.forge import path_leaf
+from tests.crypto.identities import signed_leaf
 
 NOW = NOW_MS // 1000
 
@@ -62,7 +63,7 @@ def test_l16_an_update_does_not_hand_a_leaf_to_another_device(people: tuple[Pers
         credential=credential,
         source=UpdateSource(),
     )
-    leaf = sign_leaf_node(state.suite, device, unsigned, state.context.group_id, state.own_leaf)
+    leaf = signed_leaf(state.suite, device, unsigned, state.context.group_id, state.own_leaf)
     _, message = proposing.propose(state, Update(leaf), NOW)
     mallory.relay.handle(mallory.device_id, frames.Send(generate_message_id(), chat, message))
     read(alice)

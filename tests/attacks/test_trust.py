@@ -17,6 +17,7 @@ from crypto.identity.device_list import sign_device_list
 from crypto.mls import snapshot
 from crypto.mls.credentials import BasicCredential
 from crypto.mls.group import generate_key_package
+from crypto.mls.mls_message import encode_message
 from crypto.mls.tree_nodes import Lifetime
 from crypto.mls.verified_key_package import verify_key_package
 from crypto.suites import SUITES, X_WING
@@ -102,7 +103,7 @@ def test_a14_a_classical_key_package_in_place_of_the_hybrid_one_is_refused(
     alice, bob, _ = people
     learn(alice, bob)
     classical = generate_key_package(SUITES[1], bob.identity.credential, bob.identity.device_key, lifetime=LIFETIME)
-    claim = ClaimedKeyPackage(bob.device_id, classical.message(), last_resort=False)
+    claim = ClaimedKeyPackage(bob.device_id, encode_message(classical.key_package), last_resort=False)
     with pytest.raises(TrustError, match="cipher suite"):
         alice.engine.judge_claims(bob.account_id, [claim], NOW_MS)
 
@@ -135,7 +136,7 @@ def test_a15_a_ghost_device_that_a_member_adds_stops_the_chat_in_words(people: t
     package = generate_key_package(X_WING, BasicCredential(encode(chain)), ghost, lifetime=LIFETIME)
     group = alice.engine.chats[chat].group
     assert group is not None
-    made = group.commit([verify_key_package(package.message(), NOW)], now=NOW)
+    made = group.commit([verify_key_package(encode_message(package.key_package), NOW)], now=NOW)
     added = [frames.ChatDevice(carol.account_id, device_id_of(ghost.public))]
     alice.relay.handle(
         alice.device_id,

@@ -24,15 +24,16 @@ from crypto.identity.device_list import sign_device_list
 from crypto.identity.sessions import answer_challenge
 from crypto.mls.credentials import BasicCredential
 from crypto.mls.key_package import generate_key_package
+from crypto.mls.mls_message import encode_message
 from crypto.mls.tree_nodes import Lifetime
 from crypto.public import account_id_of, device_id_of
-from crypto.suites import suite
+from crypto.suites import suite_of
 from crypto.wire import encode
 from protocol import api, frames
 from tests.conftest import Server
 
 T = TypeVar("T")
-SUITE = suite(1)
+SUITE = suite_of(1)
 APPLICATION, PROPOSAL, COMMIT = 1, 2, 3
 WAIT_S = 10.0
 
@@ -158,7 +159,9 @@ class Device:
         credential = BasicCredential(encode(DeviceChain(self.signing_certificate, self.certificate)))
         now = int(time.time())
         lifetime = Lifetime(min(now, now + not_after_s) - 3_600, now + not_after_s)
-        return generate_key_package(SUITE, credential, self.keys, lifetime=lifetime, last_resort=last_resort).message()
+        return encode_message(
+            generate_key_package(SUITE, credential, self.keys, lifetime=lifetime, last_resort=last_resort).key_package
+        )
 
     async def publish(self, count: int, last_resort: bool = False) -> int:
         body = api.UploadKeyPackages(

@@ -179,7 +179,7 @@ def test_a_whole_run_measures_what_was_asked_for() -> None:
 
 def test_a_commit_in_a_full_tree_seals_once_per_level_with_and_without_the_removal() -> None:
     """So an empty commit is comparable with the smallest one of those peers that have no empty commits."""
-    suite, now = suites.suite(1), groups.clock()
+    suite, now = suites.suite_of(1), groups.clock()
     tree = groups.full_tree(suite, groups.generate_candidates(suite, 10, now), now, lambda _share: None)
     newcomers = groups.generate_candidates(suite, 3, now)
     welcome = tree.newcomers([newcomer.package for newcomer in newcomers], now)
@@ -218,7 +218,7 @@ def test_what_a_peer_fails_at_leaves_a_remark_and_goes_on() -> None:
         name="peer",
         title="Peer",
         version="1",
-        suite=suites.suite(1),
+        suite=suites.suite_of(1),
         generate_client=Refusing,
         sizes={"messages": ANY_SIZE, "create": ANY_SIZE},
         errors=(OSError,),

@@ -16,7 +16,6 @@ import pytest
 from rich.pretty import pretty_repr
 
 from backend.settings import Settings
-from crypto.mls import framing
 from crypto.secret import Secret
 from protocol import api
 from sealdesk_cli.links import Invitation
@@ -28,7 +27,7 @@ SHOWN_FORMS = (CANARY.decode(), CANARY.hex(), repr(CANARY))
 # Where bytes may leave their wrapper. Everything else passes the Secret on.
 REVEALS = {
     "crypto.secret": "defines it",
-    "crypto.wire": "encodes secrets that travel inside encrypted structs",
+    "crypto.codecs": "encodes secrets that travel inside encrypted structs",
     "crypto.hpke": "calls the HPKE and AEAD primitives",
     "crypto.kem": "calls the KEM primitives",
     "crypto.suites": "calls the hash, AEAD and signature primitives",
@@ -53,10 +52,7 @@ IN_TEXT = {"client_lib.store.sqlite"}
 
 
 def holders() -> Iterator[type[Any]]:
-    """Every dataclass and named tuple of ours with a field whose type mentions `Secret`.
-
-    `framing` resolves the one name that `proposals` imports for the type checker alone.
-    """
+    """Every dataclass and named tuple of ours with a field whose type mentions `Secret`."""
     for name in modules("crypto", "client_lib"):
         if name.rpartition(".")[2].startswith("__main__"):
             continue
@@ -69,7 +65,7 @@ def holders() -> Iterator[type[Any]]:
 def secret_fields(holder: type[Any]) -> list[str]:
     if not dataclasses.is_dataclass(holder) and not hasattr(holder, "_fields"):
         return []
-    return [name for name, hint in get_type_hints(holder, localns=vars(framing)).items() if mentions_secret(hint)]
+    return [name for name, hint in get_type_hints(holder).items() if mentions_secret(hint)]
 
 
 def mentions_secret(hint: Any) -> bool:

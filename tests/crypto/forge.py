@@ -20,17 +20,20 @@ from crypto.kem import HPKEKeyPair
 from crypto.mls import commit as commit_module
 from crypto.mls import messages, proposing, treekem
 from crypto.mls.extensions import Extension, ExtensionType, RequiredCapabilities
-from crypto.mls.framing import AnyContent, ProposalContent, WireFormat, encode_message
+from crypto.mls.framing import AnyContent, ProposalContent
 from crypto.mls.group import Group, KeyPackageBundle, PendingCommit, ReceivedProposal, StagedCommit
+from crypto.mls.headers import WireFormat
 from crypto.mls.joining import create_welcome
 from crypto.mls.key_package import sign_key_package
+from crypto.mls.mls_message import encode_message
 from crypto.mls.proposals import Add, AnyProposal, CheckedProposal, PreSharedKey
 from crypto.mls.psk import PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage
 from crypto.mls.snapshot import rows
 from crypto.mls.state import GroupState, no_psks, own_psks_first
-from crypto.mls.tree_nodes import LeafIndex, LeafNode, UpdateSource, sign_leaf_node
+from crypto.mls.tree_nodes import CommitSource, LeafIndex, LeafNode, UpdateSource
 from crypto.suites import SignatureKeyPair
 from crypto.wire import encode
+from tests.crypto.identities import signed_leaf, unsigned_leaf
 from tests.crypto.world import NOW, Person, World
 
 Change = Callable[[Any], Any]
@@ -112,7 +115,7 @@ def changed_leaf(
     someone: Person, leaf: LeafNode, change: Change, group_id: bytes = b"", leaf_index: LeafIndex = FIRST_LEAF
 ) -> LeafNode:
     """A leaf with a change, signed again."""
-    return sign_leaf_node(someone.suite, someone.signer, change(leaf), group_id, leaf_index)
+    return signed_leaf(someone.suite, someone.signer, change(leaf), group_id, leaf_index)
 
 
 def changed_key_package(
@@ -133,11 +136,12 @@ def path_leaf(change: Change, signer: SignatureKeyPair | None = None) -> Iterato
     Its encryption key may be among what changes: the private key is then that of the key before the change.
     """
 
-    def generate_path(suite: Any, tree: Any, leaf_index: Any, template: Any, own_signer: Any, group_id: Any) -> Any:
+    def generate_path(suite: Any, tree: Any, leaf_index: Any, contents: Any, own_signer: Any, group: Any) -> Any:
         pair, secret = suite.generate_hpke_key_pair(), suite.generate_secret()
-        changed = change(replace(template, encryption_key=pair.public))
+        changed = change(unsigned_leaf(contents, pair.public, CommitSource(b"")))
         keys = HPKEKeyPair(pair.private, changed.encryption_key)
-        return treekem.derive_path(suite, tree, leaf_index, changed, signer or own_signer, group_id, keys, secret)
+        said, signing = changed.contents, signer or own_signer
+        return treekem.derive_path(suite, tree, leaf_index, said, signing, group, keys, secret)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(commit_module, "generate_path", generate_path)

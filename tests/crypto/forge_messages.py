@@ -12,16 +12,15 @@ from crypto.mls import messages, protection
 from crypto.mls.config import GroupConfig
 from crypto.mls.framing import (
     AnyContent,
-    AnySender,
     ApplicationContent,
     FramedContent,
     PrivateMessage,
     ProposalContent,
     PublicMessage,
-    WireFormat,
-    decode_message,
 )
 from crypto.mls.group import Group
+from crypto.mls.headers import AnySender, WireFormat
+from crypto.mls.mls_message import decode_message
 from crypto.mls.proposals import Commit, GroupContextExtensions
 from crypto.mls.rules import message as message_rules
 from crypto.mls.snapshot import rows
@@ -55,7 +54,7 @@ def signed_by(
     """A public message of anybody, whether or not such a sender may send such a content; a commit has some tag."""
     state = group.state
     framed = FramedContent(group.group_id, group.epoch, sender, b"", content)
-    signed = protection.sign_content(state.suite, signer, WireFormat.PUBLIC_MESSAGE, framed, context)
+    signed = protection.sign_framed_content(state.suite, signer, WireFormat.PUBLIC_MESSAGE, framed, context)
     if isinstance(content, Commit):
         signed = protection.with_confirmation_tag(signed, bytes(state.suite.hash_size))
     with off(message_rules.f5_application_data_is_private, message_rules.f13_sender_may_send):

@@ -15,7 +15,7 @@ from crypto.kem import HPKEKeyPair
 from crypto.mls import tree_math
 from crypto.mls.config import GroupConfig
 from crypto.mls.credentials import BasicCredential
-from crypto.mls.framing import PublicMessage, decode_message
+from crypto.mls.framing import PublicMessage
 from crypto.mls.group import (
     Group,
     KeptPSKs,
@@ -26,6 +26,7 @@ from crypto.mls.group import (
     verify_key_package,
 )
 from crypto.mls.key_schedule import KeptSecrets
+from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.psk import ExternalPSK, ResumptionPSK
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.secret_tree import Subtree
@@ -175,7 +176,7 @@ class Client:
 
     def offer(self, suite: CipherSuite) -> VerifiedKeyPackage:
         """A fresh key package, as whoever adds this client sees it."""
-        return verify_key_package(self.offer_bundle(suite).message(), NOW)
+        return verify_key_package(encode_message(self.offer_bundle(suite).key_package), NOW)
 
     def offer_bundle(self, suite: CipherSuite) -> KeyPackageBundle:
         bundle = generate_key_package(suite, self.credential, self.signer, lifetime=LIFETIME)

@@ -20,9 +20,10 @@ from crypto.mls.group import (
     reinitialise,
     verify_group_info,
 )
+from crypto.mls.headers import ProtocolVersion
 from crypto.mls.proposals import ReInit
 from crypto.mls.psk import ExternalPSK, ResumptionPSK, ResumptionPSKUsage
-from crypto.mls.tree_nodes import LeafIndex, ProtocolVersion
+from crypto.mls.tree_nodes import LeafIndex
 from crypto.suites import CipherSuite
 from tests.crypto.forge import UNLISTED
 from tests.crypto.group_clients import Client, EpochRecord, Handshake, check_private_keys, names_in

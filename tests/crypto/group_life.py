@@ -20,7 +20,6 @@ from crypto.errors import MLSError, RuleViolation
 from crypto.mls.config import GroupConfig
 from crypto.mls.credentials import BasicCredential
 from crypto.mls.extensions import Extension, ExtensionType, ExternalSender
-from crypto.mls.framing import decode_message
 from crypto.mls.group import (
     ApplicationMessage,
     Group,
@@ -31,12 +30,13 @@ from crypto.mls.group import (
     create_group,
     join,
 )
+from crypto.mls.mls_message import decode_message
 from crypto.mls.proposals import Add, CheckedProposal, GroupContextExtensions, PreSharedKey, Remove, Update
 from crypto.mls.psk import ExternalPSK
 from crypto.mls.roster import member_at
 from crypto.mls.snapshot import rows
 from crypto.mls.welcome import Welcome
-from crypto.suites import X_WING, CipherSuite, suite
+from crypto.suites import X_WING, CipherSuite, suite_of
 from crypto.wire import encode_as
 from tests.crypto.forge import UNLISTED
 from tests.crypto.group_clients import (
@@ -52,7 +52,7 @@ from tests.crypto.group_clients import (
 )
 from tests.crypto.world import LIFETIME, NOW
 
-SUITES = (suite(1), suite(3), X_WING)
+SUITES = (suite_of(1), suite_of(3), X_WING)
 """The cipher suites of a life: one kind of signature keys, so that who was there before can come again."""
 
 MEMBERS_MAX = 40

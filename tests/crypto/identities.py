@@ -19,15 +19,17 @@ from crypto.identity.accounts import (
 from crypto.identity.device_list import DeviceList, VerifiedDeviceList, sign_device_list, verify_device_list
 from crypto.mls.credentials import BasicCredential
 from crypto.mls.extensions import Extension, ExtensionType
-from crypto.mls.framing import MLSMessage
+from crypto.mls.headers import ProtocolVersion
 from crypto.mls.key_package import KeyPackage
+from crypto.mls.mls_message import MLSMessage
 from crypto.mls.tree_nodes import (
+    AnySource,
     Capabilities,
     KeyPackageSource,
+    LeafContents,
     LeafIndex,
     LeafNode,
     Lifetime,
-    ProtocolVersion,
     sign_leaf_node,
 )
 from crypto.secret import Secret
@@ -126,13 +128,34 @@ def key_package(
             version=ProtocolVersion.MLS10,
             cipher_suite=suite.id,
             init_key=suite.derive_key_pair(secret("init")).public,
-            leaf_node=sign_leaf_node(suite, device.keys, leaf, b"", LeafIndex(0)),
+            leaf_node=signed_leaf(suite, device.keys, leaf, b"", LeafIndex(0)),
             extensions=(Extension(last_resort_type, b""),) if last_resort else (),
             signature=b"",
         )
     )
     signature = suite.sign_with_label(device.keys, "KeyPackageTBS", encode_unsigned(package))
     return dataclasses.replace(package, signature=signature)
+
+
+def unsigned_leaf(contents: LeafContents, encryption_key: bytes, source: AnySource) -> LeafNode:
+    """A leaf that says this, before it is signed."""
+    return LeafNode(
+        encryption_key,
+        contents.signature_key,
+        contents.credential,
+        contents.capabilities,
+        source,
+        contents.extensions,
+        b"",
+    )
+
+
+def signed_leaf(
+    suite: CipherSuite, signer: SignatureKeyPair, unsigned: LeafNode, group_id: bytes, leaf_index: LeafIndex
+) -> LeafNode:
+    """The same leaf with its signature; whatever `unsigned.signature` holds is replaced."""
+    key, source = unsigned.encryption_key, unsigned.source
+    return sign_leaf_node(suite, signer, unsigned.contents, key, source, group_id, leaf_index)
 
 
 def message(body: object) -> bytes:

@@ -16,6 +16,7 @@ from crypto.mls.group import (
     reinitialise,
     verify_key_package,
 )
+from crypto.mls.mls_message import encode_message
 from crypto.suites import CipherSuite, SignatureKeyPair
 from tests.crypto.forge import requiring
 from tests.crypto.world import LIFETIME, NOW, World
@@ -38,7 +39,11 @@ class Offers:
             )
 
     def verified(self, *but: str) -> list[VerifiedKeyPackage]:
-        return [verify_key_package(each.message(), NOW) for name, each in self.bundles.items() if name not in but]
+        return [
+            verify_key_package(encode_message(each.key_package), NOW)
+            for name, each in self.bundles.items()
+            if name not in but
+        ]
 
     def accept(self, world: World, name: str, welcome: bytes | None, **options: Any) -> Group:
         assert welcome is not None

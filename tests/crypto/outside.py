@@ -11,7 +11,7 @@ import pytest
 from crypto.mls import external
 from crypto.mls.config import GroupConfig
 from crypto.mls.extensions import Extension, ExtensionType, ExternalPub
-from crypto.mls.framing import CommitAuth, PublicMessage, WireFormat, decode_message, encode_message
+from crypto.mls.framing import CommitAuth, PublicMessage
 from crypto.mls.group import (
     Group,
     PendingJoin,
@@ -21,6 +21,8 @@ from crypto.mls.group import (
     verify_group_info,
 )
 from crypto.mls.group_info import sign_group_info
+from crypto.mls.headers import WireFormat
+from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.proposals import Commit, ProposalByReference, ProposalByValue
 from crypto.mls.welcome import GroupInfo
 from crypto.suites import CipherSuite
@@ -81,7 +83,7 @@ def resigned(world: World, someone: Person, message: bytes, change: Callable[[Co
     assert isinstance(body.content.content, Commit)
     assert isinstance(body.auth, CommitAuth)
     content = replace(body.content, content=change(body.content.content))
-    signed = external.sign_content(
+    signed = external.sign_framed_content(
         world.suite, someone.signer, WireFormat.PUBLIC_MESSAGE, content, world["person 0"].state.encoded_context
     )
     return encode_message(PublicMessage(content, CommitAuth(signed.auth.signature, body.auth.confirmation_tag), None))

@@ -9,21 +9,24 @@ import pytest
 from crypto import wire
 from crypto.mls.framing import (
     AnyContent,
-    AnySender,
     ApplicationContent,
     AuthenticatedContent,
-    ContentType,
-    ExternalSenderIndex,
     FramedContent,
-    MemberSender,
-    NewMemberCommitSender,
-    NewMemberProposalSender,
     PrivateContentAAD,
     PrivateMessage,
     ProposalContent,
     PublicMessage,
     SenderData,
     SenderDataAAD,
+)
+from crypto.mls.headers import (
+    AnySender,
+    ContentType,
+    ExternalSenderIndex,
+    MemberSender,
+    NewMemberCommitSender,
+    NewMemberProposalSender,
+    ProtocolVersion,
     WireFormat,
 )
 from crypto.mls.key_schedule import GroupContext
@@ -34,13 +37,13 @@ from crypto.mls.protection import (
     protect_private,
     protect_public,
     sender_data_key_nonce,
-    sign_content,
+    sign_framed_content,
     unprotect_public,
-    verify_signature,
+    verify_framed_content,
     with_confirmation_tag,
 )
 from crypto.mls.secret_tree import Generation, RatchetKind, SecretTree
-from crypto.mls.tree_nodes import LeafIndex, ProtocolVersion
+from crypto.mls.tree_nodes import LeafIndex
 from crypto.secret import Secret
 from crypto.suites import SUITES, CipherSuite, SignatureKeyPair
 
@@ -83,7 +86,7 @@ class World:
         signer: SignatureKeyPair | None = None,
     ) -> AuthenticatedContent:
         framed = FramedContent(b"group", 7, sender, b"authenticated data", content)
-        signed = sign_content(self.suite, signer or self.signer, wire_format, framed, self.context)
+        signed = sign_framed_content(self.suite, signer or self.signer, wire_format, framed, self.context)
         return with_confirmation_tag(signed, CONFIRMATION_TAG) if isinstance(content, Commit) else signed
 
     def private(self, content: AnyContent, padded_size: int = 256) -> tuple[SecretTree, PrivateMessage]:
@@ -100,12 +103,12 @@ class World:
         """All three gates: the group's keys, then the signature of the sender."""
         sender_data = open_sender_data(self.suite, message, self.sender_data_secret)
         after, opened = open_private(self.suite, message, sender_data, tree or self.tree)
-        verify_signature(self.suite, opened, self.signer.public, self.context)
+        verify_framed_content(self.suite, opened, self.signer.public, self.context)
         return after, opened
 
     def unprotect_public(self, message: PublicMessage) -> AuthenticatedContent:
         opened = unprotect_public(self.suite, message, self.context, self.membership_key)
-        verify_signature(self.suite, opened, self.signer.public, self.context)
+        verify_framed_content(self.suite, opened, self.signer.public, self.context)
         return opened
 
     def sealed_by_hand(

@@ -14,7 +14,7 @@ from crypto.mls.credentials import BasicCredential
 from crypto.mls.extensions import Extension
 from crypto.mls.group import StagedCommit, generate_key_package
 from crypto.mls.proposals import ReInit
-from crypto.mls.psk import ExternalPSK, PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage, psk_secret
+from crypto.mls.psk import ExternalPSK, PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage, derive_psk_secret
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.rules import commit as commit_rules
 from crypto.mls.rules import leaf as leaf_rules
@@ -24,13 +24,13 @@ from crypto.mls.rules.message import r8_epoch_bears_more
 from crypto.mls.secret_tree import Generation, LeafRatchets, Ratchet, RatchetKind, SecretTree
 from crypto.mls.tree_nodes import LeafIndex, Lifetime, NodeIndex, ParentNode
 from crypto.secret import Secret
-from crypto.suites import suite
+from crypto.suites import suite_of
 from crypto.wire import Uint8, decode_as, encode_length
 from tests.crypto.forge import assert_refused
 from tests.crypto.tree_samples import client, grown
 from tests.crypto.world import NOW, world_of
 
-SUITE = suite(1)
+SUITE = suite_of(1)
 LEAF = client(SUITE, "client").leaf
 LIFETIME = Lifetime(1_000, 2_000)
 TOLERANT = replace(DEFAULT_CONFIG, send_tolerance_s=10, receive_tolerance_s=20, join_tolerance_s=30, lifetime_max_s=500)
@@ -213,8 +213,8 @@ def test_c4_a_length_of_31_bits_has_no_encoding() -> None:
 
 def test_c10_a_commit_counts_1_024_psks() -> None:
     one = (PreSharedKeyID(ExternalPSK(b"name"), bytes(32)), Secret(bytes(32)))
-    assert len(psk_secret(SUITE, [one] * 1_024)) == 32
-    refused("C10", lambda: psk_secret(SUITE, [one] * 1_025))
+    assert len(derive_psk_secret(SUITE, [one] * 1_024)) == 32
+    refused("C10", lambda: derive_psk_secret(SUITE, [one] * 1_025))
 
 
 def test_r8_a_member_sends_1_048_576_messages_in_an_epoch() -> None:

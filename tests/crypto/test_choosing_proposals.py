@@ -14,7 +14,7 @@ from crypto.mls.rules import message as message_rules
 from crypto.mls.rules import proposal_list as rules
 from crypto.mls.state import no_psks
 from crypto.mls.tree_nodes import LeafIndex
-from crypto.suites import suite
+from crypto.suites import suite_of
 from tests.crypto.forge import (
     UNLISTED,
     assert_enters,
@@ -120,7 +120,7 @@ def test_q4_of_two_removes_of_one_leaf_we_commit_the_first(world: World, attempt
 
 def test_choosing_costs_few_attempts(attempts: list[int]) -> None:
     """One clash among many proposals is found by halving, not by trying each alone."""
-    world = world_of(suite(1), 2)
+    world = world_of(suite_of(1), 2)
     offers = [world.person(f"newcomer {number}").offer() for number in range(31)]
     for offer in (*offers, offers[17]):
         world.deliver_proposal("person 1", world["person 1"].propose_add(offer, now=NOW))
@@ -131,7 +131,7 @@ def test_choosing_costs_few_attempts(attempts: list[int]) -> None:
 
 def test_a_flood_of_adds_that_share_a_key_costs_few_attempts(attempts: list[int]) -> None:
     """Rule C10: each clashes with the first one only, which trying them in halves would find one by one."""
-    world = world_of(suite(1), 2)
+    world = world_of(suite_of(1), 2)
     state = world["person 0"].state
     shared = world.person("shared").offer().key_package
     for number in range(60):

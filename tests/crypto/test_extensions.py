@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from crypto.mls.extensions import GREASE, Extension, RequiredCapabilities, generate_grease, generate_grease_extension
-from crypto.mls.framing import decode_message
 from crypto.mls.group import Group, create_group, generate_key_package, verify_key_package
 from crypto.mls.key_package import KeyPackage
+from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.tree_nodes import LeafIndex
 from crypto.mls.verified_key_package import VerifiedKeyPackage
 from crypto.mls.welcome import GroupInfo
-from crypto.suites import CipherSuite, suite
+from crypto.suites import CipherSuite, suite_of
 from crypto.wire import encode
 from tests.crypto.forge import assert_refused
 from tests.crypto.world import LIFETIME, NOW, Person, World, every_suite, person, world_of
@@ -49,7 +49,7 @@ def offer(someone: Person, *, supported: tuple[int, ...] = BOTH) -> VerifiedKeyP
         supported_extensions=supported,
         leaf_extensions=role(b"member") if ROLE in supported else (),
     )
-    return verify_key_package(someone.bundle.message(), NOW)
+    return verify_key_package(encode_message(someone.bundle.key_package), NOW)
 
 
 def roles(group: Group) -> dict[bytes, bytes]:
@@ -88,8 +88,8 @@ def test_the_application_has_extensions_of_its_own(belongs: CipherSuite) -> None
 
 def test_what_we_send_holds_grease_where_others_bear_it() -> None:
     """OpenMLS 0.8 refuses it in leaves and key packages: see `tests/interop/test_limits_of_peers.py`."""
-    world = world_of(suite(1), 2)
-    bundle = person("someone", suite(1)).offer().key_package
+    world = world_of(suite_of(1), 2)
+    bundle = person("someone", suite_of(1)).offer().key_package
     assert isinstance(bundle, KeyPackage)
     leaf, group_info = bundle.leaf_node, decode_message(world["person 0"].group_info()).body
     assert isinstance(group_info, GroupInfo)
@@ -106,7 +106,7 @@ def test_what_we_send_holds_grease_where_others_bear_it() -> None:
 
 
 def test_grease_stays_through_commits_and_updates() -> None:
-    world = world_of(suite(1), 3)
+    world = world_of(suite_of(1), 3)
     kinds = len(world["person 0"].state.roster.kinds)
     before = [world["person 0"].state.leaf(LeafIndex(number)).capabilities for number in range(3)]
     for number in range(3):

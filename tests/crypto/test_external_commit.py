@@ -8,19 +8,17 @@ import pytest
 
 from crypto.errors import DecodeError
 from crypto.mls.extensions import ExtensionType
-from crypto.mls.framing import (
-    decode_message,
-)
 from crypto.mls.group import (
     StagedCommit,
     verify_group_info,
 )
+from crypto.mls.mls_message import decode_message
 from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.rules import proposal_list as list_rules
 from crypto.mls.rules import welcome as welcome_rules
 from crypto.mls.snapshot import load, rows
 from crypto.mls.welcome import GroupInfo
-from crypto.suites import SUITES, CipherSuite, suite
+from crypto.suites import SUITES, CipherSuite, suite_of
 from tests.crypto.forge import UNLISTED, assert_not_authentic, assert_refused, follow, off
 from tests.crypto.matrix import every_group, open_groups
 from tests.crypto.outside import OPEN, joining, open_world, reissued, seen, win
@@ -77,7 +75,7 @@ def test_a_client_comes_back_in_place_of_its_former_self(belongs: CipherSuite, s
 
 
 def test_the_former_self_of_who_comes_back_learns_that_it_is_out() -> None:
-    world = open_world(suite(1), 3)
+    world = open_world(suite_of(1), 3)
     someone = world.people["person 2"]
     lost = someone.view
     pending = joining(world, someone, removes=lost.own_leaf)
@@ -87,7 +85,7 @@ def test_the_former_self_of_who_comes_back_learns_that_it_is_out() -> None:
 
 
 def test_what_is_no_group_info() -> None:
-    world = open_world(suite(1), 2)
+    world = open_world(suite_of(1), 2)
     _, message = world["person 0"].protect(b"hello")
     with pytest.raises(DecodeError):
         verify_group_info(message, now=NOW)

@@ -13,17 +13,10 @@ from crypto.mls import messages, proposing
 from crypto.mls.config import GroupConfig
 from crypto.mls.credentials import BasicCredential
 from crypto.mls.extensions import Extension, ExtensionType, ExternalSender, external_senders
-from crypto.mls.framing import (
-    ExternalSenderIndex,
-    FramedContent,
-    NewMemberProposalSender,
-    ProposalContent,
-    PublicMessage,
-    WireFormat,
-    decode_message,
-    encode_message,
-)
+from crypto.mls.framing import FramedContent, ProposalContent, PublicMessage
 from crypto.mls.group import ReceivedProposal, propose_as_external_sender, propose_own_addition
+from crypto.mls.headers import ExternalSenderIndex, NewMemberProposalSender, ProtocolVersion, WireFormat
+from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.proposals import (
     Add,
     AnyProposal,
@@ -34,15 +27,14 @@ from crypto.mls.proposals import (
     Remove,
     Update,
 )
-from crypto.mls.protection import sign_content, verify_signature
+from crypto.mls.protection import sign_framed_content, verify_framed_content
 from crypto.mls.psk import ExternalPSK, PreSharedKeyID
 from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.rules import message as message_rules
 from crypto.mls.rules import proposal_list as list_rules
 from crypto.mls.snapshot import load, rows
-from crypto.mls.tree_nodes import ProtocolVersion
 from crypto.secret import Secret
-from crypto.suites import CipherSuite, SignatureKeyPair, suite
+from crypto.suites import CipherSuite, SignatureKeyPair, suite_of
 from crypto.wire import encode_as, encode_opaque
 from tests.crypto.forge import (
     FIRST_LEAF,
@@ -107,7 +99,7 @@ def test_a_service_proposes_and_a_member_commits(belongs: CipherSuite) -> None:
 
 
 def test_a_service_proposes_psks_extensions_and_the_end_of_the_group() -> None:
-    world = world_of(suite(1), 3, OPEN)
+    world = world_of(suite_of(1), 3, OPEN)
     service = guarded(world)
     psk = PreSharedKeyID(ExternalPSK(b"paper"), bytes(32))
     take_in(world, from_service(world, service, PreSharedKey(psk)))
@@ -115,7 +107,7 @@ def test_a_service_proposes_psks_extensions_and_the_end_of_the_group() -> None:
     pending = world["person 1"].commit(now=NOW, find_psk=lambda _: Secret(b"paper"))
     staged = world["person 2"].receive(pending.message, NOW, lambda _: Secret(b"paper"))
     assert staged.extensions == ()  # type: ignore[union-attr]  # a commit
-    world = world_of(suite(1), 3, OPEN)
+    world = world_of(suite_of(1), 3, OPEN)
     service = guarded(world)
     take_in(world, from_service(world, service, ReInit(b"next", ProtocolVersion.MLS10, 1, ())))
     world.commit("person 1")
@@ -194,7 +186,7 @@ def test_f10_f14_the_listed_key_verifies(world: World, who: str) -> None:
         else from_service(world, world.people["person 0"].signer, Remove(0), 1)
     )
     assert_not_authentic(lambda: receiver.receive(message, NOW), receiver)
-    with off(verify_signature):
+    with off(verify_framed_content):
         receiver.receive(message, NOW)
 
 
@@ -256,7 +248,7 @@ def test_f16_an_external_senders_proposal_in_a_private_message(world: World) -> 
     service = guarded(world)
     group = world["person 0"]
     framed = FramedContent(group.group_id, group.epoch, ExternalSenderIndex(1), b"", ProposalContent(Remove(0)))
-    signed = sign_content(world.suite, service, WireFormat.PRIVATE_MESSAGE, framed, None)
+    signed = sign_framed_content(world.suite, service, WireFormat.PRIVATE_MESSAGE, framed, None)
     with pytest.raises(UsageError, match="only members"):
         messages.protect(group.state, signed)
 
@@ -300,7 +292,7 @@ def test_f10_outsiders_do_not_sign_the_group_context(world: World) -> None:
     signature = world.suite.sign_with_label(service, "FramedContentTBS", prefix + covered)
     message = encode_message(replace(body, auth=replace(body.auth, signature=signature)))
     assert_not_authentic(lambda: receiver.receive(message, NOW), receiver)
-    with off(verify_signature):
+    with off(verify_framed_content):
         receiver.receive(message, NOW)
 
 
@@ -342,12 +334,12 @@ def test_l7_f10_an_own_addition_meets_the_rules_for_key_packages(world: World) -
     stranger = world.person("stranger")
     of_another = propose_own_addition(newcomer.bundle, stranger.signer, group.group_id, group.epoch)
     assert_not_authentic(lambda: group.receive(of_another, NOW), group)
-    with off(verify_signature):
+    with off(verify_framed_content):
         group.receive(of_another, NOW)
 
 
 def test_an_outsiders_removal_of_the_committer_is_left_to_another() -> None:
-    world = world_of(suite(1), 3, OPEN)
+    world = world_of(suite_of(1), 3, OPEN)
     service = guarded(world)
     take_in(world, from_service(world, service, Remove(0)))
     take_in(world, from_service(world, service, Add(world.person("newcomer").offer().key_package)))

@@ -10,15 +10,16 @@ import pytest
 from crypto.errors import DecodeError, GenerationUsed, PastEpoch, UsageError
 from crypto.mls.config import GroupConfig
 from crypto.mls.extensions import Extension
-from crypto.mls.framing import ApplicationContent, ProposalContent, encode_message
+from crypto.mls.framing import ApplicationContent, ProposalContent
 from crypto.mls.group import ApplicationMessage, Group, StagedCommit, external_join, verify_group_info
+from crypto.mls.mls_message import encode_message
 from crypto.mls.proposals import GroupContextExtensions
-from crypto.mls.protection import verify_signature
+from crypto.mls.protection import verify_framed_content
 from crypto.mls.roster import Member
 from crypto.mls.rules import message as message_rules
 from crypto.mls.snapshot import difference, load, rows
 from crypto.mls.tree_nodes import LeafIndex
-from crypto.suites import suite
+from crypto.suites import suite_of
 from tests.crypto.forge import assert_not_authentic, assert_refused, changed_state, forged_message, off
 from tests.crypto.forge_messages import HELLO, assert_refused_with, said
 from tests.crypto.matrix import every_group, groups_of, open_groups, without_group
@@ -125,7 +126,7 @@ def test_d3_the_number_of_former_epochs_is_bounded(world: World) -> None:
 @without_group("a group of two: its size makes no difference to the number of its epochs")
 @pytest.mark.parametrize("bound", BOUNDS)
 def test_d3_by_whatever_bound_the_application_sets(bound: int) -> None:
-    assert_window(world_of(suite(1), 2, BOUNDS[bound]), bound)
+    assert_window(world_of(suite_of(1), 2, BOUNDS[bound]), bound)
 
 
 @open_groups(WINDOW)
@@ -219,7 +220,7 @@ def test_f10_f17_r5_a_forgery_by_who_was_there_then(world: World) -> None:
     receiver = world[judge]
     assert_not_authentic(lambda: receiver.receive(forged, NOW), receiver)
     assert late(receiver, real).data == b"hello"
-    with off(verify_signature):
+    with off(verify_framed_content):
         assert late(receiver, forged).data == b"forged"
 
 
@@ -277,7 +278,7 @@ def test_f10_a_late_message_is_signed_in_its_own_epoch(world: World) -> None:
     present = changed_state(receiver, former=(*older, replace(last, encoded_context=receiver.state.encoded_context)))
     assert_not_authentic(lambda: present.receive(message, NOW), present)
     assert late(receiver, message).data == b"hello"
-    with off(verify_signature):
+    with off(verify_framed_content):
         assert late(present, message).data == b"hello"
 
 
@@ -285,7 +286,7 @@ def test_f10_a_late_message_is_signed_in_its_own_epoch(world: World) -> None:
 
 
 def test_former_epochs_come_back_from_their_rows() -> None:
-    world = world_of(suite(1), 9, WINDOW)
+    world = world_of(suite_of(1), 9, WINDOW)
     stored: dict[str, bytes] = {}
     seen: Group | None = None
     waiting: list[bytes] = []
@@ -316,7 +317,7 @@ def test_former_epochs_come_back_from_their_rows() -> None:
 
 
 def test_a_late_message_changes_few_rows() -> None:
-    world = world_of(suite(1), 33, WINDOW)
+    world = world_of(suite_of(1), 33, WINDOW)
     group, first = world["person 1"].protect(b"first")
     _, second = group.protect(b"second")
     world.commit("person 0")
@@ -330,7 +331,7 @@ def test_a_late_message_changes_few_rows() -> None:
 @without_group("how much is written")
 def test_a_commit_leaves_the_rows_of_an_older_epoch_alone() -> None:
     """Nobody's leaf changes hands, so what is known of the members of then stays as it is written."""
-    world = world_of(suite(1), 5, WINDOW)
+    world = world_of(suite_of(1), 5, WINDOW)
     world.commit("person 0")
     before = world["person 1"]
     world.commit("person 0")
@@ -340,7 +341,7 @@ def test_a_commit_leaves_the_rows_of_an_older_epoch_alone() -> None:
 
 
 def test_damaged_rows_of_former_epochs_are_noticed() -> None:
-    world = world_of(suite(1), 5, WINDOW)
+    world = world_of(suite_of(1), 5, WINDOW)
     world.say("person 2", b"hello")
     world.commit("person 0", removes=["person 3"])
     stored, signer = rows(world["person 1"]), world.people["person 1"].signer

@@ -8,27 +8,28 @@ import pytest
 
 from crypto import wire
 from crypto.errors import DecodeError
-from crypto.mls import framing, key_package, proposals, tree_nodes, welcome
+from crypto.mls import framing, key_package, mls_message, proposals, tree_nodes, welcome
 from crypto.mls.framing import (
     AnyContent,
-    AnySender,
     ApplicationContent,
     CommitAuth,
     ContentAuth,
-    ContentType,
-    ExternalSenderIndex,
     FramedContent,
-    MemberSender,
-    NewMemberCommitSender,
-    NewMemberProposalSender,
     PrivateMessage,
     ProposalContent,
     PublicMessage,
     auth_type,
     content_type,
-    decode_message,
-    encode_message,
 )
+from crypto.mls.headers import (
+    AnySender,
+    ContentType,
+    ExternalSenderIndex,
+    MemberSender,
+    NewMemberCommitSender,
+    NewMemberProposalSender,
+)
+from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.proposals import Commit, Remove
 from tests.crypto.matrix import without_group
 from tests.vectors import Case, each
@@ -38,9 +39,9 @@ REMOVE, COMMIT = ProposalContent(Remove(3)), Commit((), None)
 PRIVATE = PrivateMessage(b"group", 7, ContentType.APPLICATION, b"aad", b"sender data", b"ciphertext")
 
 PUBLISHED: dict[str, Any] = {
-    "mls_welcome": framing.MLSMessage,
-    "mls_group_info": framing.MLSMessage,
-    "mls_key_package": framing.MLSMessage,
+    "mls_welcome": mls_message.MLSMessage,
+    "mls_group_info": mls_message.MLSMessage,
+    "mls_key_package": mls_message.MLSMessage,
     "ratchet_tree": tree_nodes.RatchetTreeNodes,
     "group_secrets": welcome.GroupSecrets,
     "add_proposal": proposals.Add,
@@ -51,10 +52,10 @@ PUBLISHED: dict[str, Any] = {
     "external_init_proposal": proposals.ExternalInit,
     "group_context_extensions_proposal": proposals.GroupContextExtensions,
     "commit": proposals.Commit,
-    "public_message_application": framing.MLSMessage,
-    "public_message_proposal": framing.MLSMessage,
-    "public_message_commit": framing.MLSMessage,
-    "private_message": framing.MLSMessage,
+    "public_message_application": mls_message.MLSMessage,
+    "public_message_proposal": mls_message.MLSMessage,
+    "public_message_commit": mls_message.MLSMessage,
+    "private_message": mls_message.MLSMessage,
 }
 BODIES: dict[str, type] = {
     "mls_welcome": welcome.Welcome,

@@ -17,14 +17,15 @@ from crypto.errors import (
 )
 from crypto.mls.config import GroupConfig
 from crypto.mls.extensions import Extension, ExtensionType, RequiredCapabilities
-from crypto.mls.framing import PrivateMessage, PublicMessage, decode_message
+from crypto.mls.framing import PrivateMessage, PublicMessage
 from crypto.mls.group import ApplicationMessage, Group, ReceivedProposal, StagedCommit, create_group
+from crypto.mls.mls_message import decode_message
 from crypto.mls.proposals import Update
 from crypto.mls.psk import ExternalPSK, ResumptionPSK, ResumptionPSKUsage
 from crypto.mls.snapshot import rows
 from crypto.mls.tree_nodes import Lifetime
 from crypto.secret import Secret
-from crypto.suites import CipherSuite, suite
+from crypto.suites import CipherSuite, suite_of
 from crypto.wire import encode
 from tests.crypto.world import LIFETIME, NOW, SIZES, World, every_suite, names, person, world_of
 
@@ -88,7 +89,7 @@ def test_of_two_concurrent_commits_one_wins_and_the_other_is_said_again(belongs:
 
 def test_creating_a_commit_changes_nothing_until_it_is_adopted() -> None:
     """Rule D2."""
-    world = world_of(suite(1), 5)
+    world = world_of(suite_of(1), 5)
     before = rows(world["person 0"])
     pending = world.pending("person 0", adds=["newcomer"], removes=["person 1"])
     assert rows(world["person 0"]) == before
@@ -97,7 +98,7 @@ def test_creating_a_commit_changes_nothing_until_it_is_adopted() -> None:
 
 
 def test_a_second_attempt_in_the_same_epoch_uses_another_key() -> None:
-    world = world_of(suite(1), 2)
+    world = world_of(suite_of(1), 2)
     first = world.pending("person 0")
     second = first.group.commit(now=NOW)
     receiver = world["person 1"]
@@ -108,7 +109,7 @@ def test_a_second_attempt_in_the_same_epoch_uses_another_key() -> None:
 
 
 def test_application_messages_open_out_of_order_and_once() -> None:
-    world = world_of(suite(1), 2)
+    world = world_of(suite_of(1), 2)
     sent = []
     for number in range(30):
         world.people["person 0"].group, message = world["person 0"].protect(b"%d" % number)
@@ -125,7 +126,7 @@ def test_application_messages_open_out_of_order_and_once() -> None:
 
 def test_messages_of_another_epoch_are_told_apart() -> None:
     """Rules F2 and F3."""
-    world = world_of(suite(1), 3)
+    world = world_of(suite_of(1), 3)
     _, early = world["person 0"].protect(b"early")
     slow = world["person 2"]
     world.commit("person 1")
@@ -138,7 +139,7 @@ def test_messages_of_another_epoch_are_told_apart() -> None:
 
 def test_our_own_messages_are_refused() -> None:
     """Rule F19: application data, a proposal and a commit that come back."""
-    world = world_of(suite(1), 3)
+    world = world_of(suite_of(1), 3)
     group, message = world["person 0"].protect(b"mine")
     _, proposal = group.propose_update(now=NOW)
     for own in (message, proposal, group.commit(now=NOW).message):
@@ -150,7 +151,7 @@ def test_our_own_messages_are_refused() -> None:
 
 def test_a_pending_proposal_must_be_committed_before_data_is_sent() -> None:
     """Rule D1."""
-    world = world_of(suite(1), 3)
+    world = world_of(suite_of(1), 3)
     world.deliver_proposal("person 1", world["person 1"].propose_remove(world.leaf("person 2"), now=NOW))
     assert len(world["person 0"].pending_proposals) == 1
     for name in ("person 0", "person 1"):
@@ -161,7 +162,7 @@ def test_a_pending_proposal_must_be_committed_before_data_is_sent() -> None:
 
 
 def test_a_removed_member_has_no_next_epoch() -> None:
-    world = world_of(suite(1), 3)
+    world = world_of(suite_of(1), 3)
     staged = world.commit("person 0", removes=["person 2"])["person 2"]
     assert staged.removes_us
     with pytest.raises(UsageError):
@@ -169,7 +170,7 @@ def test_a_removed_member_has_no_next_epoch() -> None:
 
 
 def test_a_leaf_that_is_removed_and_given_to_another_in_one_commit() -> None:
-    world = world_of(suite(1), 3)
+    world = world_of(suite_of(1), 3)
     staged = world.commit("person 0", removes=["person 1"], adds=["newcomer"])
     assert staged["person 1"].removes_us
     assert world.leaf("newcomer") == 1
@@ -177,7 +178,7 @@ def test_a_leaf_that_is_removed_and_given_to_another_in_one_commit() -> None:
 
 def test_a_member_may_be_removed_and_added_again_in_one_commit() -> None:
     """Rule Q6, the allowed side."""
-    world = world_of(suite(1), 3)
+    world = world_of(suite_of(1), 3)
     world.commit("person 0", removes=["person 2"], adds=["person 2"])
     world.say("person 2", b"a new leaf")
 
@@ -196,7 +197,7 @@ def test_public_handshakes_by_configuration(belongs: CipherSuite) -> None:
 
 
 def test_handshakes_are_private_by_default() -> None:
-    world = world_of(suite(1), 2)
+    world = world_of(suite_of(1), 2)
     pending = world.pending("person 0")
     assert isinstance(decode_message(pending.message).body, PrivateMessage)
     assert isinstance(decode_message(world["person 0"].propose_update(now=NOW)[1]).body, PrivateMessage)
@@ -224,7 +225,7 @@ def test_pre_shared_keys_enter_the_epoch(belongs: CipherSuite) -> None:
 
 
 def test_a_commit_with_another_psk_gives_another_epoch() -> None:
-    world = world_of(suite(1), 2)
+    world = world_of(suite_of(1), 2)
     psk = ExternalPSK(b"paper")
     pending = world["person 0"].commit(now=NOW, psks=(psk,), find_psk=lambda _: Secret(b"one"))
     with pytest.raises(Exception, match="not authentic"):
@@ -237,7 +238,7 @@ def requirement(*extension_types: int, credentials: tuple[int, ...] = (1,)) -> E
 
 
 def test_group_context_extensions_by_value_and_by_reference() -> None:
-    world = world_of(suite(1), 3)
+    world = world_of(suite_of(1), 3)
     wanted = (requirement(ExtensionType.LAST_RESORT_KEY_PACKAGE),)
     staged = world.commit("person 0", extensions=wanted)
     assert staged["person 1"].extensions == wanted
@@ -249,7 +250,7 @@ def test_group_context_extensions_by_value_and_by_reference() -> None:
 
 
 def test_a_group_can_be_created_with_extensions() -> None:
-    world = World(suite(1))
+    world = World(suite_of(1))
     world.found("founder", (requirement(),))
     world.commit("founder", adds=["other"])
     assert world["other"].extensions == (requirement(),)
@@ -257,7 +258,7 @@ def test_a_group_can_be_created_with_extensions() -> None:
 
 def test_a_committer_keeps_what_fits_together() -> None:
     """§12.2: a Remove goes before an Update, the latest Update counts, its own Update is left out."""
-    world = world_of(suite(1), 6)
+    world = world_of(suite_of(1), 6)
     world.deliver_proposal("person 0", world["person 0"].propose_update(now=NOW))
     world.deliver_proposal("person 1", world["person 1"].propose_update(now=NOW))
     world.deliver_proposal("person 1", world["person 1"].propose_update(now=NOW))
@@ -282,7 +283,7 @@ def test_a_committer_keeps_what_fits_together() -> None:
 
 def test_a_committer_leaves_out_what_it_may_not_send() -> None:
     """A key package that has expired since it was proposed, and a PSK that we do not know."""
-    world = world_of(suite(1), 3)
+    world = world_of(suite_of(1), 3)
     world.deliver_proposal("person 1", world["person 1"].propose_add(world.person("late").offer(), now=NOW))
     world.deliver_proposal("person 1", world["person 1"].propose_psk(ExternalPSK(b"unknown"), now=NOW))
     pending = world["person 0"].commit(now=LIFETIME.not_after + 2 * 3600)
@@ -291,7 +292,7 @@ def test_a_committer_leaves_out_what_it_may_not_send() -> None:
 
 
 def test_what_the_caller_wants_goes_before_what_others_proposed() -> None:
-    world = world_of(suite(1), 4)
+    world = world_of(suite_of(1), 4)
     world.deliver_proposal("person 1", world["person 1"].propose_update(now=NOW))
     world.deliver_proposal("person 2", world["person 2"].propose_remove(world.leaf("person 3"), now=NOW))
     staged = world.commit("person 0", removes=["person 1", "person 3"])["person 2"]
@@ -299,29 +300,29 @@ def test_what_the_caller_wants_goes_before_what_others_proposed() -> None:
 
 
 def test_a_wish_that_breaks_a_rule_is_refused() -> None:
-    world = world_of(suite(1), 3)
+    world = world_of(suite_of(1), 3)
     world.deliver_proposal("person 1", world["person 1"].propose_update(now=NOW))
     with pytest.raises(RuleViolation, match="Q3"):
         world.pending("person 0", removes=["person 0"])
     with pytest.raises(RuleViolation, match="Q6"):
         world.pending("person 0", adds=["person 1"])
     with pytest.raises(RuleViolation, match="K1"):
-        world["person 0"].commit([person("other", suite(3)).offer()], now=NOW)
+        world["person 0"].commit([person("other", suite_of(3)).offer()], now=NOW)
     with pytest.raises(RuleViolation, match="L9"):
-        world["person 0"].commit([person("other", suite(1)).offer()], now=LIFETIME.not_after + 86400)
+        world["person 0"].commit([person("other", suite_of(1)).offer()], now=LIFETIME.not_after + 86400)
 
 
 def test_a_creator_checks_its_own_leaf() -> None:
-    someone = person("founder", suite(1))
+    someone = person("founder", suite_of(1))
     with pytest.raises(RuleViolation, match="L9"):
         create_group(
-            suite(1), b"id", someone.credential, someone.signer, lifetime=Lifetime(NOW, NOW + 1), now=NOW + 86400
+            suite_of(1), b"id", someone.credential, someone.signer, lifetime=Lifetime(NOW, NOW + 1), now=NOW + 86400
         )
     with pytest.raises(RuleViolation, match="L11"):
-        create_group(suite(1), b"id", someone.credential, someone.signer, lifetime=Lifetime(0, 2**40), now=NOW)
+        create_group(suite_of(1), b"id", someone.credential, someone.signer, lifetime=Lifetime(0, 2**40), now=NOW)
     with pytest.raises(RuleViolation, match="L3"):
         create_group(
-            suite(1),
+            suite_of(1),
             b"id",
             someone.credential,
             someone.signer,
@@ -332,15 +333,15 @@ def test_a_creator_checks_its_own_leaf() -> None:
 
 
 def test_what_is_no_group_message_is_refused() -> None:
-    world = world_of(suite(1), 2)
+    world = world_of(suite_of(1), 2)
     with pytest.raises(DecodeError):
-        world["person 0"].receive(person("other", suite(1)).offer_bytes(), NOW)
+        world["person 0"].receive(person("other", suite_of(1)).offer_bytes(), NOW)
     with pytest.raises(DecodeError):
         world["person 0"].receive(b"", NOW)
 
 
 def test_a_proposal_says_who_sent_it() -> None:
-    world = world_of(suite(1), 3)
+    world = world_of(suite_of(1), 3)
     _, message = world["person 1"].propose_update(now=NOW)
     received = world["person 0"].receive(message, NOW)
     assert isinstance(received, ReceivedProposal)

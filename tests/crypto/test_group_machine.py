@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from crypto.suites import X_WING, CipherSuite, suite
+from crypto.suites import X_WING, CipherSuite, suite_of
 from tests.crypto.group_ends import Life
 from tests.crypto.group_events import KINDS
 from tests.crypto.group_life import MEMBERS_MAX, SUITES, Draw
@@ -80,7 +80,7 @@ def happens(what: Callable[[Life, Draw], None]) -> Callable[..., None]:
 class GroupMachine(RuleBasedStateMachine):
     """One group with the classical suite; it may be reinitialised to another one."""
 
-    belongs: CipherSuite = suite(1)
+    belongs: CipherSuite = suite_of(1)
     next_suites: tuple[CipherSuite, ...] = SUITES
 
     def __init__(self) -> None:
@@ -148,7 +148,7 @@ def test_lives_meet_everything() -> None:
     """Big groups, every event and every named error do occur: a world where nothing happens would pass in silence."""
     done, met, sizes = Counter[str](), Counter[str](), []
     for seed in range(16 if IS_LONG else 6):
-        life = live(seed, suite(1), SUITES, 1000 if IS_LONG else 250)
+        life = live(seed, suite_of(1), SUITES, 1000 if IS_LONG else 250)
         done, met = done + life.done, met + life.met
         sizes.append(life.most_members)
     assert {name.split()[0] for name in done} == {what.__name__ for what in EVENTS}

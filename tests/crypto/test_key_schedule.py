@@ -9,6 +9,7 @@ import pytest
 from crypto import wire
 from crypto.errors import AuthenticationError, UsageError
 from crypto.mls.framing import AuthenticatedContent, CommitAuth
+from crypto.mls.headers import ProtocolVersion
 from crypto.mls.key_schedule import (
     EpochSecrets,
     GroupContext,
@@ -24,9 +25,8 @@ from crypto.mls.key_schedule import (
     welcome_secret,
 )
 from crypto.mls.proposals import Commit
-from crypto.mls.tree_nodes import ProtocolVersion
 from crypto.secret import Secret
-from crypto.suites import SUITES, CipherSuite, suite
+from crypto.suites import SUITES, CipherSuite, suite_of
 from tests.crypto.matrix import without_group
 from tests.vectors import Case, each
 
@@ -35,7 +35,7 @@ EVERY_SUITE = pytest.mark.parametrize("chosen", SUITES.values(), ids=[str(suite_
 
 @each("mls/key-schedule.json")
 def test_published_epochs(case: Case) -> None:
-    chosen = suite(case["cipher_suite"])
+    chosen = suite_of(case["cipher_suite"])
     init_secret = Secret(bytes.fromhex(case["initial_init_secret"]))
     assert case["epochs"]
     for number, epoch in enumerate(case["epochs"]):
@@ -63,7 +63,7 @@ def test_published_epochs(case: Case) -> None:
 
 @each("mls/transcript-hashes.json")
 def test_published_transcript_hashes(case: Case) -> None:
-    chosen = suite(case["cipher_suite"])
+    chosen = suite_of(case["cipher_suite"])
     commit = wire.decode(AuthenticatedContent, bytes.fromhex(case["authenticated_content"]))
     assert isinstance(commit.content.content, Commit)
     assert isinstance(commit.auth, CommitAuth)

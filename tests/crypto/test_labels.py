@@ -17,7 +17,7 @@ from crypto.identity.sessions import SessionAnswer, verify_session_answer
 from crypto.identity.signing import SignedLabel
 from crypto.mls.key_package import verify_key_package_signature
 from crypto.mls.tree_nodes import LeafIndex, leaf_node_tbs, verify_leaf_node
-from crypto.suites import SUITES, sign_content, sign_ed25519
+from crypto.suites import SUITES, encode_sign_content, sign_ed25519
 from crypto.wire import encode_unsigned
 from tests.crypto.identities import NOW, Device, key_package, key_pair, secret
 
@@ -91,7 +91,7 @@ KINDS = kinds()
 
 
 def signature_of(label: str, content: bytes) -> bytes:
-    return sign_ed25519(KEYS, sign_content(label, content))
+    return sign_ed25519(KEYS, encode_sign_content(label, content))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -10,11 +10,11 @@ from crypto.mls.group import (
     StagedCommit,
     branch,
 )
+from crypto.mls.headers import ProtocolVersion
 from crypto.mls.proposals import ReInit
 from crypto.mls.psk import ExternalPSK, ResumptionPSK, ResumptionPSKUsage
 from crypto.mls.rules import leaf as leaf_rules
-from crypto.mls.tree_nodes import ProtocolVersion
-from crypto.suites import X_WING, CipherSuite, suite
+from crypto.suites import X_WING, CipherSuite, suite_of
 from tests.crypto.forge import (
     UNLISTED,
     assert_refused,
@@ -40,7 +40,7 @@ def ended_world(belongs: CipherSuite, count: int, next_suite: CipherSuite | None
 
 
 @pytest.mark.parametrize(
-    "before, after", [(suite(1), X_WING), (X_WING, X_WING), (X_WING, suite(3)), (suite(1), suite(7))]
+    "before, after", [(suite_of(1), X_WING), (X_WING, X_WING), (X_WING, suite_of(3)), (suite_of(1), suite_of(7))]
 )
 @pytest.mark.parametrize("size", [3, 5, 9])
 def test_a_group_goes_on_with_other_parameters(before: CipherSuite, after: CipherSuite, size: int) -> None:
@@ -58,7 +58,7 @@ def test_a_group_goes_on_with_other_parameters(before: CipherSuite, after: Ciphe
 
 
 def test_a_reinit_by_value_needs_no_path() -> None:
-    world = world_of(suite(1), 4)
+    world = world_of(suite_of(1), 4)
     reinit = by_value(world["person 0"], ReInit(NEW_ID, ProtocolVersion.MLS10, 1, ()))
     pending = forged_commit(world["person 0"], [reinit], with_path=False)
     staged = world["person 3"].receive(pending.message, NOW)
@@ -70,9 +70,9 @@ def test_a_reinit_by_value_needs_no_path() -> None:
 
 def test_a_committer_prefers_everything_else_to_a_reinit() -> None:
     """§12.2."""
-    world = world_of(suite(1), 5)
+    world = world_of(suite_of(1), 5)
     for name in ("person 1", "person 2"):
-        world.deliver_proposal(name, world[name].propose_reinit(name.encode(), suite(1), (), now=NOW))
+        world.deliver_proposal(name, world[name].propose_reinit(name.encode(), suite_of(1), (), now=NOW))
     world.deliver_proposal("person 1", world["person 1"].propose_update(now=NOW))
     staged = world.pending("person 0")
     assert staged.next_group.reinitialised_to is None
@@ -84,7 +84,7 @@ def test_a_committer_prefers_everything_else_to_a_reinit() -> None:
 
 @pytest.mark.parametrize("rule", ["L17", "L18"])
 def test_the_extensions_of_a_reinit_are_those_of_a_group_context(rule: str) -> None:
-    world = world_of(suite(1), 3)
+    world = world_of(suite_of(1), 3)
     extensions = (Extension(ExtensionType.RATCHET_TREE, b""),) if rule == "L17" else (UNLISTED, UNLISTED)
     message = forged_proposal(world["person 0"], ReInit(NEW_ID, ProtocolVersion.MLS10, 1, extensions))
     receiver = world["person 1"]
@@ -115,11 +115,11 @@ def test_some_members_branch_off(belongs: CipherSuite, size: int) -> None:
 
 def test_a_branch_of_an_epoch_that_is_over_needs_the_kept_psk() -> None:
     """Rule S3: the application keeps resumption PSKs, and how many is bounded."""
-    world = world_of(suite(1), 4)
+    world = world_of(suite_of(1), 4)
     kept = KeptPSKs(2)
     before = world["person 0"]
     kept = kept.remember(before.group_id, before.epoch, before.resumption_psk)
-    offers = Offers(world, suite(1), ["person 0", "person 1"])
+    offers = Offers(world, suite_of(1), ["person 0", "person 1"])
     pending = branched(world, offers.verified(), by="person 2")
     world.commit("person 3")
     assert_refused("W3", lambda: offers.accept(world, "person 0", pending.welcome))
@@ -128,7 +128,7 @@ def test_a_branch_of_an_epoch_that_is_over_needs_the_kept_psk() -> None:
 
 def test_psks_that_are_kept() -> None:
     kept = KeptPSKs(2)
-    group = world_of(suite(1), 1)["person 0"]
+    group = world_of(suite_of(1), 1)["person 0"]
     for epoch in range(1000):
         kept = kept.remember(b"group", epoch, group.resumption_psk)
     assert len(kept.kept) == 2

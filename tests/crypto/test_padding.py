@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crypto.mls.padding import SIZE_MIN, padded_size
-from crypto.suites import suite
+from crypto.suites import suite_of
 from tests.crypto.world import world_of
 
 
@@ -23,5 +23,5 @@ def test_there_are_few_buckets() -> None:
 
 
 def test_short_messages_look_alike() -> None:
-    group = world_of(suite(1), 2)["person 0"]
+    group = world_of(suite_of(1), 2)["person 0"]
     assert len({len(group.protect(b"x" * size)[1]) for size in range(0, 180, 20)}) == 1

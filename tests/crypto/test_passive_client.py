@@ -10,15 +10,15 @@ import pytest
 from crypto.kem import HPKEKeyPair
 from crypto.mls.config import GroupConfig
 from crypto.mls.credentials import BasicCredential
-from crypto.mls.framing import MLSMessage
 from crypto.mls.group import Group, ReceivedProposal, StagedCommit, create_group, join, verify_key_package
 from crypto.mls.key_package import KeyPackage, KeyPackageBundle
+from crypto.mls.mls_message import MLSMessage
 from crypto.mls.psk import ExternalPSK, ResumptionPSK
 from crypto.mls.snapshot import load, rows
 from crypto.mls.state import PSKLookup
 from crypto.mls.tree_nodes import Lifetime
 from crypto.secret import Secret
-from crypto.suites import CipherSuite, SignatureKeyPair, suite
+from crypto.suites import CipherSuite, SignatureKeyPair, suite_of
 from crypto.wire import decode
 from tests.vectors import Case, each
 
@@ -48,7 +48,7 @@ def test_follows_a_random_history(case: Case) -> None:
 def test_a_published_client_joins_a_group_of_ours(case: Case) -> None:
     """The other direction: we add the client by its published key package, and with its keys it follows us."""
     bundle, signer = client(case)
-    belongs, founder_key = suite(case["cipher_suite"]), suite(case["cipher_suite"]).signature.generate()
+    belongs, founder_key = suite_of(case["cipher_suite"]), suite_of(case["cipher_suite"]).signature.generate()
     psks = [ExternalPSK(bytes.fromhex(psk["psk_id"])) for psk in case["external_psks"]]
     find_psk = lookup(case, {})
     any_time = replace(CONFIG, send_tolerance_s=2**40)  # when a key package may be sent is no matter here
@@ -116,7 +116,7 @@ def client(case: Case) -> tuple[KeyPackageBundle, SignatureKeyPair]:
     """The joiner's key package and keys; that they belong together is part of the vector."""
     key_package = decode(MLSMessage, bytes.fromhex(case["key_package"])).body
     assert isinstance(key_package, KeyPackage)
-    belongs = suite(case["cipher_suite"])
+    belongs = suite_of(case["cipher_suite"])
     size = belongs.hpke.kem.private_key_size  # some are published without the zeros in front, against RFC 9180 §7.1.2
     init_private = Secret(bytes.fromhex(case["init_priv"]).rjust(size, b"\0"))
     encryption_private = Secret(bytes.fromhex(case["encryption_priv"]).rjust(size, b"\0"))
@@ -150,6 +150,6 @@ def secret(text: str) -> Secret:
 
 
 def test_keys_that_do_not_belong_together_are_noticed() -> None:
-    one, other = suite(1).generate_hpke_key_pair(), suite(1).generate_hpke_key_pair()
+    one, other = suite_of(1).generate_hpke_key_pair(), suite_of(1).generate_hpke_key_pair()
     with pytest.raises(Exception, match="not authentic"):
-        assert_hpke_pair(suite(1), one.private, other.public)
+        assert_hpke_pair(suite_of(1), one.private, other.public)

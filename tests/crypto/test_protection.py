@@ -15,27 +15,29 @@ from crypto.errors import (
 )
 from crypto.mls.framing import (
     AnyContent,
-    AnySender,
     ApplicationContent,
     AuthenticatedContent,
     CommitAuth,
     ContentAuth,
-    ContentType,
-    ExternalSenderIndex,
     FramedContent,
-    MemberSender,
-    NewMemberCommitSender,
-    NewMemberProposalSender,
     PrivateContentAAD,
     PrivateMessage,
     ProposalContent,
     PublicMessage,
     SenderData,
+)
+from crypto.mls.headers import (
+    AnySender,
+    ContentType,
+    ExternalSenderIndex,
+    MemberSender,
+    NewMemberCommitSender,
+    NewMemberProposalSender,
+    ProtocolVersion,
     WireFormat,
-    decode_message,
-    encode_message,
 )
 from crypto.mls.key_schedule import GroupContext
+from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.proposals import Add, Commit, Proposal, Remove
 from crypto.mls.protection import (
     open_sender_data,
@@ -43,15 +45,14 @@ from crypto.mls.protection import (
     protect_private,
     protect_public,
     seal_private,
-    sign_content,
+    sign_framed_content,
     unprotect_public,
-    verify_signature,
+    verify_framed_content,
     with_confirmation_tag,
 )
 from crypto.mls.secret_tree import Generation, RatchetKind, SecretTree
-from crypto.mls.tree_nodes import ProtocolVersion
 from crypto.secret import Secret
-from crypto.suites import SUITES, SignatureKeyPair, suite
+from crypto.suites import SUITES, SignatureKeyPair, suite_of
 from tests.crypto.matrix import without_group
 from tests.crypto.protection_world import (
     APPLICATION,
@@ -73,7 +74,7 @@ from tests.vectors import Case, cases, each
 
 
 def _published(case: Case) -> tuple[World, dict[str, AnyContent]]:
-    chosen = suite(case["cipher_suite"])
+    chosen = suite_of(case["cipher_suite"])
 
     def read(name: str) -> bytes:
         return bytes.fromhex(case[name])
@@ -103,7 +104,7 @@ def test_published_private_messages(case: Case, name: str) -> None:
     assert opened.content.sender == MemberSender(SENDER)
 
     framed = replace(opened.content, authenticated_data=b"ours")
-    signed = sign_content(world.suite, world.signer, WireFormat.PRIVATE_MESSAGE, framed, world.context)
+    signed = sign_framed_content(world.suite, world.signer, WireFormat.PRIVATE_MESSAGE, framed, world.context)
     if name == "commit":
         signed = with_confirmation_tag(signed, CONFIRMATION_TAG)
     sent, ours = protect_private(world.suite, signed, world.tree, world.sender_data_secret, padded_size=0)
@@ -121,7 +122,7 @@ def test_published_public_messages(case: Case, name: str) -> None:
     assert opened.content.content == contents[name]
     assert opened.content.sender == MemberSender(SENDER)
 
-    signed = sign_content(world.suite, world.signer, WireFormat.PUBLIC_MESSAGE, opened.content, world.context)
+    signed = sign_framed_content(world.suite, world.signer, WireFormat.PUBLIC_MESSAGE, opened.content, world.context)
     if isinstance(opened.auth, CommitAuth):
         signed = with_confirmation_tag(signed, opened.auth.confirmation_tag)
     ours = protect_public(world.suite, signed, world.context, world.membership_key)
@@ -300,7 +301,7 @@ def test_f10_a_signature_holds_for_one_key_context_and_message(
     world: World, content: AnyContent, wire_format: WireFormat
 ) -> None:
     signed = world.signed(content, wire_format)
-    verify_signature(world.suite, signed, world.signer.public, world.context)
+    verify_framed_content(world.suite, signed, world.signer.public, world.context)
     other_format = WireFormat(3 - wire_format)
     other_label = replace(signed, auth=ContentAuth(world.suite.sign_with_label(
         world.signer, "FramedContentTBM",
@@ -331,7 +332,7 @@ def test_f10_a_signature_holds_for_one_key_context_and_message(
     ]
     for changed, key, context in wrong:
         with pytest.raises(AuthenticationError, match=NOT_AUTHENTIC):
-            verify_signature(world.suite, changed, key, context)
+            verify_framed_content(world.suite, changed, key, context)
 
 
 @without_group("one epoch made by hand, in every suite there is")
@@ -339,15 +340,15 @@ def test_f10_a_signature_holds_for_one_key_context_and_message(
 def test_f10_members_and_joiners_sign_the_group_context_and_outsiders_do_not(sender: AnySender) -> None:
     world = world_of(SUITES[1])
     framed = FramedContent(b"group", 7, sender, b"", COMMIT)
-    signed = sign_content(world.suite, world.signer, WireFormat.PUBLIC_MESSAGE, framed, world.context)
+    signed = sign_framed_content(world.suite, world.signer, WireFormat.PUBLIC_MESSAGE, framed, world.context)
     if isinstance(sender, MemberSender | NewMemberCommitSender):
         with pytest.raises(AuthenticationError):
-            verify_signature(world.suite, signed, world.signer.public, b"another context")
+            verify_framed_content(world.suite, signed, world.signer.public, b"another context")
         with pytest.raises(UsageError, match="covers the group context"):
-            verify_signature(world.suite, signed, world.signer.public, None)
+            verify_framed_content(world.suite, signed, world.signer.public, None)
         with pytest.raises(UsageError, match="covers the group context"):
-            sign_content(world.suite, world.signer, WireFormat.PUBLIC_MESSAGE, framed, None)
+            sign_framed_content(world.suite, world.signer, WireFormat.PUBLIC_MESSAGE, framed, None)
     else:
         for context in (None, b"another context"):
-            verify_signature(world.suite, signed, world.signer.public, context)
-            assert sign_content(world.suite, world.signer, WireFormat.PUBLIC_MESSAGE, framed, context) == signed
+            verify_framed_content(world.suite, signed, world.signer.public, context)
+            assert sign_framed_content(world.suite, world.signer, WireFormat.PUBLIC_MESSAGE, framed, context) == signed

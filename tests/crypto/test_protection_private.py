@@ -22,13 +22,11 @@ from crypto.mls.framing import (
     ApplicationContent,
     CommitAuth,
     ContentAuth,
-    ContentType,
-    ExternalSenderIndex,
     SenderData,
     SenderDataAAD,
-    WireFormat,
     content_type,
 )
+from crypto.mls.headers import ContentType, ExternalSenderIndex, WireFormat
 from crypto.mls.protection import (
     generate_reuse_guard,
     open_private,

@@ -6,9 +6,9 @@ import pytest
 
 from crypto.errors import RuleViolation
 from crypto.mls import psk as psk_module
-from crypto.mls.psk import ExternalPSK, PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage, psk_secret
+from crypto.mls.psk import ExternalPSK, PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage, derive_psk_secret
 from crypto.secret import Secret
-from crypto.suites import SUITES, suite
+from crypto.suites import SUITES, suite_of
 from tests.crypto.matrix import without_group
 from tests.vectors import Case, each
 
@@ -17,7 +17,7 @@ ONE = SUITES[1]
 
 @each("mls/psk_secret.json")
 def test_published_psk_secrets(case: Case) -> None:
-    chosen = suite(case["cipher_suite"])
+    chosen = suite_of(case["cipher_suite"])
     psks = [
         (
             PreSharedKeyID(ExternalPSK(bytes.fromhex(psk["psk_id"])), bytes.fromhex(psk["psk_nonce"])),
@@ -25,13 +25,13 @@ def test_published_psk_secrets(case: Case) -> None:
         )
         for psk in case["psks"]
     ]
-    assert psk_secret(chosen, psks).reveal().hex() == case["psk_secret"]
+    assert derive_psk_secret(chosen, psks).reveal().hex() == case["psk_secret"]
 
 
 @without_group("the derivation of one secret")
 def test_s2_without_psks_the_input_is_all_zero() -> None:
     for chosen in SUITES.values():
-        assert psk_secret(chosen, []) == Secret(bytes(chosen.hash_size))
+        assert derive_psk_secret(chosen, []) == Secret(bytes(chosen.hash_size))
 
 
 @without_group("the derivation of one secret")
@@ -52,14 +52,14 @@ def test_s1_order_key_and_every_field_of_the_name_matter() -> None:
         [(PreSharedKeyID(ResumptionPSK(ResumptionPSKUsage.APPLICATION, b"grouq", 3), bytes(32)), key)],
         [(PreSharedKeyID(ResumptionPSK(ResumptionPSKUsage.APPLICATION, b"group", 4), bytes(32)), key)],
     ]
-    assert len({psk_secret(ONE, psks).reveal() for psks in lists}) == len(lists)
+    assert len({derive_psk_secret(ONE, psks).reveal() for psks in lists}) == len(lists)
 
 
 @without_group("the derivation of one secret")
 def test_c10_more_psks_than_can_be_counted_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psk_module, "PSK_COUNT_MAX", 3)
     named = (PreSharedKeyID(ExternalPSK(b"name"), bytes(32)), Secret(b"key"))
-    assert len(psk_secret(ONE, [named] * 3)) == ONE.hash_size
+    assert len(derive_psk_secret(ONE, [named] * 3)) == ONE.hash_size
     with pytest.raises(RuleViolation) as raised:
-        psk_secret(ONE, [named] * 4)
+        derive_psk_secret(ONE, [named] * 4)
     assert raised.value.rule == "C10"

@@ -18,15 +18,8 @@ from crypto.errors import AuthenticationError, DecodeError, IdentityError, Inval
 from crypto.identity.accounts import certify_device
 from crypto.mls.credentials import BasicCredential, X509Credential
 from crypto.mls.extensions import Extension
-from crypto.mls.framing import (
-    ApplicationContent,
-    ContentAuth,
-    ContentType,
-    FramedContent,
-    MemberSender,
-    PrivateMessage,
-    PublicMessage,
-)
+from crypto.mls.framing import ApplicationContent, ContentAuth, FramedContent, PrivateMessage, PublicMessage
+from crypto.mls.headers import ContentType, MemberSender
 from crypto.mls.key_package import KeyPackage
 from crypto.mls.tree_nodes import CommitSource, LeafNode, Lifetime, UpdateSource
 from crypto.mls.verified_key_package import verify_key_package as mls_verify_key_package

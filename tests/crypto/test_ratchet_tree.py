@@ -22,7 +22,7 @@ from crypto.mls.tree_nodes import (
     RatchetTreeNodes,
     verify_leaf_node,
 )
-from crypto.suites import CipherSuite, suite
+from crypto.suites import CipherSuite, suite_of
 from crypto.wire import decode_as, encode_as
 from tests import vectors
 from tests.crypto import naive_tree
@@ -40,7 +40,7 @@ from tests.vectors import Case
 
 def published_tree(case: Case, name: str) -> RatchetTree:
     nodes = decode_as(RatchetTreeNodes, bytes.fromhex(case[name]))
-    return RatchetTree.of_nodes(suite(case["cipher_suite"]), nodes)
+    return RatchetTree.of_nodes(suite_of(case["cipher_suite"]), nodes)
 
 
 # Official vectors

@@ -11,10 +11,6 @@ import pytest
 from crypto.errors import AuthenticationError, DecodeError
 from crypto.mls import commit as commit_module
 from crypto.mls.extensions import EXTENSIONS_MAX, Extension
-from crypto.mls.framing import (
-    decode_message,
-    encode_message,
-)
 from crypto.mls.group import (
     Group,
     ReceivedProposal,
@@ -24,6 +20,7 @@ from crypto.mls.group import (
     join,
     verify_key_package,
 )
+from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.proposals import (
     PROPOSALS_MAX,
     AnyProposal,
@@ -219,7 +216,7 @@ def test_c11_an_unknown_extension_of_a_group_is_carried_by_those_who_list_its_ty
     bundle = generate_key_package(
         belongs, newcomer.credential, newcomer.signer, lifetime=LIFETIME, supported_extensions=supported
     )
-    pending = group.commit([verify_key_package(bundle.message(), NOW)], now=NOW)
+    pending = group.commit([verify_key_package(encode_message(bundle.key_package), NOW)], now=NOW)
     assert pending.welcome is not None
     staged = join(pending.welcome, {bundle.reference: bundle}, newcomer.signer, now=NOW)
     assert staged.extensions == pending.next_group.extensions == (UNKNOWN,)

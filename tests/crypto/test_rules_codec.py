@@ -13,21 +13,17 @@ from typing import Any
 
 import pytest
 
-from crypto import wire
+from crypto import codecs, wire
 from crypto.errors import DecodeError
 from crypto.mls.config import GroupConfig
 from crypto.mls.extensions import Extension, ExtensionType
-from crypto.mls.framing import (
-    AnyContent,
-    ProposalContent,
-    WireFormat,
-    decode_message,
-    encode_message,
-)
+from crypto.mls.framing import AnyContent, ProposalContent
 from crypto.mls.group import (
     ApplicationMessage,
     ReceivedProposal,
 )
+from crypto.mls.headers import WireFormat
+from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.proposals import (
     CheckedProposal,
     GroupContextExtensions,
@@ -87,7 +83,7 @@ def test_c2_a_length_that_is_longer_than_it_need_be(world: World, prefix: str) -
     message = misread(world, HELLO, lambda whole: bytes.fromhex(prefix) + whole[1:])
     assert_unreadable(world, message)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wire, "_decode_length", lax_length)
+        patch.setattr(codecs, "_decode_length", lax_length)
         received = world[world.receiver].receive(message, NOW)
     assert isinstance(received, ApplicationMessage)
     assert received.data == b"hello"

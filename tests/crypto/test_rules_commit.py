@@ -10,15 +10,17 @@ import pytest
 from crypto.errors import PastEpoch, UsageError
 from crypto.mls import commit as commit_module
 from crypto.mls.config import GroupConfig
-from crypto.mls.framing import CommitAuth, PublicMessage, decode_message, encode_message
+from crypto.mls.framing import CommitAuth, PublicMessage
 from crypto.mls.group import ApplicationMessage, StagedCommit
+from crypto.mls.headers import ProtocolVersion
 from crypto.mls.key_schedule import verify_confirmation_tag
+from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.proposals import CheckedProposal, GroupContextExtensions, ReInit, Remove
 from crypto.mls.psk import ExternalPSK
 from crypto.mls.rules import commit as rules
 from crypto.mls.rules import message as message_rules
 from crypto.mls.snapshot import load, rows
-from crypto.mls.tree_nodes import LeafIndex, ProtocolVersion
+from crypto.mls.tree_nodes import LeafIndex
 from crypto.secret import Secret
 from tests.crypto.forge import (
     assert_not_authentic,

@@ -12,13 +12,14 @@ from dataclasses import replace
 import pytest
 
 from crypto.mls.extensions import GREASE, Extension, ExtensionType, RequiredCapabilities
-from crypto.mls.framing import decode_message, encode_message
 from crypto.mls.group import ReceivedProposal, create_group, verify_group_info, verify_key_package
 from crypto.mls.group_info import sign_group_info
+from crypto.mls.headers import ProtocolVersion
+from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.proposals import AnyProposal, GroupContextExtensions, ReInit
 from crypto.mls.rules import leaf as rules
-from crypto.mls.tree_nodes import ProtocolVersion
 from crypto.mls.welcome import GroupInfo
+from crypto.suites import suite_of
 from crypto.wire import encode
 from tests.crypto.forge import (
     REQUIRED,
@@ -34,7 +35,7 @@ from tests.crypto.forge import (
     values,
 )
 from tests.crypto.matrix import every_group, without_group
-from tests.crypto.world import LIFETIME, NOW, World, person, suite
+from tests.crypto.world import LIFETIME, NOW, World, person
 
 Extensions = tuple[Extension, ...]
 TWICE = (Extension(0xF123, b"1"), Extension(0xF123, b"2"))
@@ -149,7 +150,7 @@ def assert_no_group_info(world: World, rule: str, check: Callable[..., object], 
 def test_l19_grease_grants_nothing(kind: str, value: int) -> None:
     """A leaf that lists a value for GREASE does not support it, whoever asks for it."""
     everything = capabilities(extensions=GREASE, proposals=GREASE, credentials=(1, *GREASE))
-    leaf = everything(person("someone", suite(1)).offer().leaf)
+    leaf = everything(person("someone", suite_of(1)).offer().leaf)
     extensions = {
         "extension": Extension(value, b""),
         "required extension": Extension(3, encode(RequiredCapabilities((value,), (), ()))),
@@ -157,9 +158,9 @@ def test_l19_grease_grants_nothing(kind: str, value: int) -> None:
         "required credential": Extension(3, encode(RequiredCapabilities((), (), (value,)))),
     }
     assert_refused("L3", lambda: rules.l3_requirements(leaf.capabilities, (extensions[kind],)))
-    founder = person("founder", suite(1))
+    founder = person("founder", suite_of(1))
     found = lambda: create_group(  # noqa: E731  # one line, twice
-        suite(1),
+        suite_of(1),
         b"id",
         founder.credential,
         founder.signer,

@@ -11,17 +11,10 @@ from crypto.errors import AuthenticationError, PastEpoch, RuleViolation
 from crypto.mls import external, treekem
 from crypto.mls.config import GroupConfig
 from crypto.mls.credentials import BasicCredential
-from crypto.mls.framing import (
-    CommitAuth,
-    FramedContent,
-    MemberSender,
-    NewMemberCommitSender,
-    PublicMessage,
-    WireFormat,
-    decode_message,
-    encode_message,
-)
+from crypto.mls.framing import CommitAuth, FramedContent, PublicMessage
 from crypto.mls.group import Group, StagedCommit, external_join, verify_group_info
+from crypto.mls.headers import MemberSender, NewMemberCommitSender, ProtocolVersion, WireFormat
+from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.proposals import (
     AnyProposal,
     Commit,
@@ -36,7 +29,7 @@ from crypto.mls.psk import ExternalPSK, ResumptionPSK, ResumptionPSKUsage
 from crypto.mls.rules import external as rules
 from crypto.mls.rules import message as message_rules
 from crypto.mls.tree_math import node_of
-from crypto.mls.tree_nodes import LeafIndex, ProtocolVersion
+from crypto.mls.tree_nodes import LeafIndex
 from crypto.secret import Secret
 from tests.crypto.forge import assert_not_authentic, assert_refused, follow, off, offered, told
 from tests.crypto.matrix import every_group, groups_of, open_groups
@@ -153,7 +146,9 @@ def test_x4_from_a_member_too(world: World) -> None:
     """Who is a member and has its commit sent as a joiner's is asked for a path before anything else (rule F13)."""
     state = world["person 0"].state
     content = FramedContent(state.context.group_id, state.context.epoch, NewMemberCommitSender(), b"", Commit((), None))
-    signed = external.sign_content(state.suite, state.signer, WireFormat.PUBLIC_MESSAGE, content, state.encoded_context)
+    signed = external.sign_framed_content(
+        state.suite, state.signer, WireFormat.PUBLIC_MESSAGE, content, state.encoded_context
+    )
     message = encode_message(PublicMessage(content, CommitAuth(signed.auth.signature, b""), None))
     receiver = world[world.receiver]
     assert_refused("X4", lambda: receiver.receive(message, NOW), receiver)
@@ -192,7 +187,9 @@ def test_x6_the_sender_type_is_new_member_commit(world: World) -> None:
     assert isinstance(body.auth, CommitAuth)
     state = world["person 0"].state
     content = replace(body.content, sender=MemberSender(0))
-    signed = external.sign_content(state.suite, state.signer, WireFormat.PUBLIC_MESSAGE, content, state.encoded_context)
+    signed = external.sign_framed_content(
+        state.suite, state.signer, WireFormat.PUBLIC_MESSAGE, content, state.encoded_context
+    )
     complete = external.with_confirmation_tag(signed, body.auth.confirmation_tag)
     message = external.protect_public(state.suite, complete, state.encoded_context, state.secrets.membership_key)
     receiver = world[world.receiver]

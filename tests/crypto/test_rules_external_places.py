@@ -73,9 +73,9 @@ def test_l4_a_joiners_credential_type_is_supported_by_all(world: World) -> None:
     honest = treekem.generate_path
     certified = capabilities(credentials=(1, 2))
 
-    def generate_path(suite: Any, tree: Any, place: Any, template: Any, *rest: Any) -> Any:
-        leaf = replace(certified(template), credential=X509Credential((b"certificate",)))
-        return honest(suite, tree, place, leaf, *rest)
+    def generate_path(suite: Any, tree: Any, place: Any, contents: Any, *rest: Any) -> Any:
+        changed = replace(certified(contents), credential=X509Credential((b"certificate",)))
+        return honest(suite, tree, place, changed, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(treekem, "generate_path", generate_path)

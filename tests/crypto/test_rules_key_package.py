@@ -14,15 +14,15 @@ import pytest
 from crypto.errors import DecodeError
 from crypto.kem import HPKEKeyPair
 from crypto.mls.extensions import GREASE, Extension, ExtensionType
-from crypto.mls.framing import encode_message
 from crypto.mls.group import ReceivedProposal, StagedCommit, generate_key_package, verify_key_package
+from crypto.mls.headers import ProtocolVersion
 from crypto.mls.key_package import OUR_CAPABILITIES, KeyPackage, sign_key_package, verify_key_package_signature
+from crypto.mls.mls_message import encode_message
 from crypto.mls.proposals import Add
 from crypto.mls.rules import key_package as rules
 from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.rules import proposal_list as list_rules
-from crypto.mls.tree_nodes import ProtocolVersion
-from crypto.suites import SUITES, CipherSuite, SignatureKeyPair, suite
+from crypto.suites import SUITES, CipherSuite, SignatureKeyPair, suite_of
 from tests.crypto.forge import (
     UNLISTED,
     assert_enters,
@@ -38,7 +38,7 @@ from tests.crypto.forge import (
 from tests.crypto.matrix import every_group, without_group
 from tests.crypto.world import LIFETIME, NOW, World, person
 
-SIBLING = {0x0001: suite(3), 0xF647: suite(1)}
+SIBLING = {0x0001: suite_of(3), 0xF647: suite_of(1)}
 """For each suite of the groups another one with the same signature scheme."""
 
 
@@ -114,7 +114,7 @@ def test_k4_one_key_as_init_key_and_encryption_key(world: World) -> None:
 @pytest.mark.parametrize("place", [0, 4], ids=["of the wrapper", "of the key package"])
 @pytest.mark.parametrize("version", [0, 2, 0xFFFF])
 def test_k5_wrapper_and_key_package_of_two_versions(place: int, version: int) -> None:
-    message = person("one", suite(1)).offer_bytes()
+    message = person("one", suite_of(1)).offer_bytes()
     assert message[place : place + 2] == ProtocolVersion.MLS10.to_bytes(2, "big")
     forged = message[:place] + version.to_bytes(2, "big") + message[place + 2 :]
     with pytest.raises(DecodeError):
@@ -151,7 +151,7 @@ def test_k6_two_key_packages_with_one_init_key(world: World, by_reference: bool)
 @without_group("a key package names itself")
 def test_k7_the_reference_is_recomputed() -> None:
     """Whatever a server says, a package is called by the hash of what it is: any change gives another name."""
-    someone = person("someone", suite(1))
+    someone = person("someone", suite_of(1))
     offered = someone.offer()
     assert someone.bundle is not None
     assert offered.reference == someone.bundle.reference
@@ -190,7 +190,7 @@ def test_k11_l19_every_suite_that_we_advertise_works(belongs: CipherSuite) -> No
     assert {*OUR_CAPABILITIES.cipher_suites} == {*SUITES}
     someone = person("someone", belongs)
     bundle = generate_key_package(belongs, someone.credential, someone.signer, lifetime=LIFETIME)
-    sent = verify_key_package(bundle.message(), NOW).leaf.capabilities
+    sent = verify_key_package(encode_message(bundle.key_package), NOW).leaf.capabilities
     (grease,) = {*sent.proposals}
     assert grease in GREASE
     for field in dataclasses.fields(OUR_CAPABILITIES):
@@ -223,7 +223,7 @@ def test_l6_a_key_package_carries_what_its_leaf_does_not_list(world: World) -> N
 
 @without_group("our own key packages")
 def test_l6_ours_lists_what_it_carries() -> None:
-    someone = person("someone", suite(1))
+    someone = person("someone", suite_of(1))
     for _ in range(20):
         package = someone.offer().key_package
         assert {each.extension_type for each in package.extensions} <= set(package.leaf_node.capabilities.extensions)

@@ -12,23 +12,24 @@ from crypto.errors import AuthenticationError
 from crypto.mls import treekem
 from crypto.mls.credentials import X509Credential
 from crypto.mls.extensions import Extension, ExtensionType, RequiredCapabilities
-from crypto.mls.framing import encode_message
 from crypto.mls.group import ReceivedProposal, verify_group_info, verify_key_package
+from crypto.mls.mls_message import encode_message
 from crypto.mls.proposals import Add, Update
 from crypto.mls.roster import roster_of
 from crypto.mls.rules import leaf as rules
 from crypto.mls.rules import proposal_list as list_rules
 from crypto.mls.tree_nodes import (
+    AnySource,
     CommitSource,
     KeyPackageSource,
+    LeafContents,
     LeafIndex,
     LeafNode,
     UpdateSource,
     leaf_node_tbs,
-    sign_leaf_node,
     verify_leaf_node,
 )
-from crypto.suites import CipherSuite, SignatureKeyPair, suite
+from crypto.suites import CipherSuite, SignatureKeyPair, suite_of
 from crypto.wire import encode
 from tests.crypto.forge import (
     UNLISTED,
@@ -47,6 +48,7 @@ from tests.crypto.forge import (
     taken_in,
     values,
 )
+from tests.crypto.identities import signed_leaf, unsigned_leaf
 from tests.crypto.matrix import every_group, groups_of, open_groups, without_group
 from tests.crypto.outside import OPEN, joining
 from tests.crypto.world import LIFETIME, NOW, World, person
@@ -57,27 +59,39 @@ Signing = Callable[[CipherSuite, SignatureKeyPair, LeafNode, bytes, LeafIndex], 
 @contextmanager
 def path_leaf_signed(signing: Signing) -> Iterator[None]:
     """The leaves of paths that are made meanwhile are signed in this way."""
+
+    def sign(
+        suite: CipherSuite,
+        signer: SignatureKeyPair,
+        contents: LeafContents,
+        encryption_key: bytes,
+        source: AnySource,
+        group_id: bytes,
+        place: LeafIndex,
+    ) -> LeafNode:
+        return signing(suite, signer, unsigned_leaf(contents, encryption_key, source), group_id, place)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(treekem, "sign_leaf_node", signing)
+        patch.setattr(treekem, "sign_leaf_node", sign)
         yield
 
 
 def by_another_key(
     belongs: CipherSuite, _: SignatureKeyPair, leaf: LeafNode, group_id: bytes, place: LeafIndex
 ) -> LeafNode:
-    return sign_leaf_node(belongs, belongs.signature.generate(), leaf, group_id, place)
+    return signed_leaf(belongs, belongs.signature.generate(), leaf, group_id, place)
 
 
 def for_another_group(
     belongs: CipherSuite, signer: SignatureKeyPair, leaf: LeafNode, _: bytes, place: LeafIndex
 ) -> LeafNode:
-    return sign_leaf_node(belongs, signer, leaf, b"another group", place)
+    return signed_leaf(belongs, signer, leaf, b"another group", place)
 
 
 def for_another_place(
     belongs: CipherSuite, signer: SignatureKeyPair, leaf: LeafNode, group_id: bytes, place: LeafIndex
 ) -> LeafNode:
-    return sign_leaf_node(belongs, signer, leaf, group_id, LeafIndex(place ^ 1))
+    return signed_leaf(belongs, signer, leaf, group_id, LeafIndex(place ^ 1))
 
 
 def under_another_label(
@@ -160,7 +174,7 @@ def test_l2_in_the_path_of_an_external_commit(world: World, signing: Signing) ->
 @pytest.mark.parametrize("missing", ["extension", "proposal", "credential", "group context extension"])
 def test_l3_each_kind_of_requirement(missing: str) -> None:
     """No group of ours requires a type of proposal or credential: our members support the defaults and basic only."""
-    leaf = person("someone", suite(1)).offer().leaf
+    leaf = person("someone", suite_of(1)).offer().leaf
     required = {
         "extension": RequiredCapabilities((0xF123,), (), ()),
         "proposal": RequiredCapabilities((), (0xF123,), ()),
@@ -175,14 +189,14 @@ def test_l3_each_kind_of_requirement(missing: str) -> None:
 
 @without_group("what one list requires of another")
 def test_l3_default_types_need_no_listing() -> None:
-    leaf = person("someone", suite(1)).offer().leaf
+    leaf = person("someone", suite_of(1)).offer().leaf
     defaults = RequiredCapabilities((1, 2, 3, 4, 5), (1, 2, 3, 4, 5, 6, 7), (1,))
     rules.l3_requirements(leaf.capabilities, (Extension(ExtensionType.REQUIRED_CAPABILITIES, encode(defaults)),))
 
 
 @without_group("a roster")
 def test_p8_is_for_old_members_and_l3_for_new_ones() -> None:
-    roster = roster_of([person("someone", suite(1)).offer().leaf])
+    roster = roster_of([person("someone", suite_of(1)).offer().leaf])
     assert_refused("P8", lambda: list_rules.p8_members_support_extensions((UNLISTED,), roster))
 
 
@@ -260,7 +274,7 @@ def test_l4_in_the_path_of_an_external_commit(world: World) -> None:
 @without_group("our clients all list one type: a roster of others")
 def test_l4_a_member_that_lacks_a_type_in_use() -> None:
     """The other way round: all support the certificate's type but for one, who is basic itself."""
-    leaf = person("someone", suite(1)).offer().leaf
+    leaf = person("someone", suite_of(1)).offer().leaf
     able, unable = capabilities(credentials=(1, 2))(leaf), capabilities(credentials=(1,))(leaf)
     rules.l4_credential_types(roster_of([certified(leaf), able, able]))
     assert_refused("L4", lambda: rules.l4_credential_types(roster_of([certified(leaf), able, unable])))
@@ -297,7 +311,7 @@ def test_l8_a_path_holds_a_commit_leaf(world: World, source: UpdateSource | KeyP
     def of_another_source(
         belongs: CipherSuite, signer: SignatureKeyPair, leaf: LeafNode, group_id: bytes, place: LeafIndex
     ) -> LeafNode:
-        return sign_leaf_node(belongs, signer, replace(leaf, source=source), group_id, place)
+        return signed_leaf(belongs, signer, replace(leaf, source=source), group_id, place)
 
     receiver = world[world.receiver]
     with path_leaf_signed(of_another_source), off(rules.l8_source):

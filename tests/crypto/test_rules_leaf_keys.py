@@ -8,8 +8,8 @@ import pytest
 
 from crypto import kem
 from crypto.errors import DecodeError
-from crypto.mls.framing import encode_message
 from crypto.mls.group import Group, ReceivedProposal, verify_group_info, verify_key_package
+from crypto.mls.mls_message import encode_message
 from crypto.mls.proposals import Add, Update
 from crypto.mls.rules import leaf as rules
 from crypto.mls.tree_nodes import LeafNode

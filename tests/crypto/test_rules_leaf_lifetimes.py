@@ -11,8 +11,8 @@ from dataclasses import replace
 import pytest
 
 from crypto.mls.config import DAY_S, DEFAULT_CONFIG, HOUR_S, GroupConfig
-from crypto.mls.framing import encode_message
 from crypto.mls.group import ReceivedProposal, branch, join, verify_group_info, verify_key_package
+from crypto.mls.mls_message import encode_message
 from crypto.mls.rules import leaf as rules
 from crypto.mls.tree_nodes import KeyPackageSource, Lifetime
 from tests.crypto.forge import (

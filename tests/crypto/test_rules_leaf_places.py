@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import pytest
 
 from crypto.mls.extensions import Extension, ExtensionType
-from crypto.mls.framing import encode_message
 from crypto.mls.group import Group, StagedCommit, verify_group_info, verify_key_package
+from crypto.mls.mls_message import encode_message
 from crypto.mls.proposals import Add, Update
 from crypto.mls.rules import leaf as rules
 from crypto.mls.verified_key_package import VerifiedKeyPackage

@@ -10,8 +10,8 @@ import pytest
 
 from crypto.errors import DecodeError
 from crypto.mls import commit as commit_module
-from crypto.mls.framing import encode_message
 from crypto.mls.group import ApplicationMessage, PendingCommit, ReceivedProposal, StagedCommit
+from crypto.mls.mls_message import encode_message
 from crypto.mls.psk import ExternalPSK
 from crypto.mls.rules import message as message_rules
 from crypto.mls.snapshot import load, rows

@@ -12,10 +12,10 @@ from crypto.errors import UsageError
 from crypto.mls import commit as commit_module
 from crypto.mls.config import GroupConfig
 from crypto.mls.group import PendingCommit, VerifiedKeyPackage, branch, create_group, reinitialise
+from crypto.mls.headers import ProtocolVersion
 from crypto.mls.proposals import ReInit
 from crypto.mls.rules import welcome as rules
-from crypto.mls.tree_nodes import ProtocolVersion
-from crypto.suites import CipherSuite, suite
+from crypto.suites import CipherSuite, suite_of
 from tests.crypto.forge import Rule, assert_refused, by_value, changed_state, follow, forged_commit, off
 from tests.crypto.matrix import every_group, groups_of
 from tests.crypto.offers import NEW_EXTENSIONS, NEW_ID, Offers, branched, continued
@@ -83,8 +83,8 @@ def test_w11_the_new_group_is_as_promised(world: World, changes: dict[str, Any])
 @every_group
 def test_w11_the_suite_is_as_promised(world: World) -> None:
     """Suite 7 was promised, suite 3 is made."""
-    end(world, suite(7))
-    offers = Offers(world, suite(3), [someone.name for someone in world.members])
+    end(world, suite_of(7))
+    offers = Offers(world, suite_of(3), [someone.name for someone in world.members])
     welcome = lying(world, offers, offers.verified(MAKER), cipher_suite=3)
     assert_w11(world, offers, welcome, rules.w11_as_promised)
 

@@ -13,8 +13,10 @@ from crypto.errors import DecodeError, FutureEpoch, PastEpoch
 from crypto.mls import commit as commit_module
 from crypto.mls import messages, protection
 from crypto.mls import rules as rules_package
-from crypto.mls.framing import FramedContent, WireFormat, encode_message
+from crypto.mls.framing import FramedContent
 from crypto.mls.group import ApplicationMessage, Group, ReceivedProposal, StagedCommit
+from crypto.mls.headers import WireFormat
+from crypto.mls.mls_message import encode_message
 from crypto.mls.roster import Member
 from crypto.mls.rules import commit as commit_rules
 from crypto.mls.rules import external as external_rules
@@ -288,7 +290,7 @@ def test_f10_a_signature_of_another_key_context_label_or_format(
     receiver = world[world.receiver]
     message = forge(world, wire_format)
     assert_not_authentic(lambda: receiver.receive(message, NOW), receiver)
-    with off(protection.verify_signature):
+    with off(protection.verify_framed_content):
         assert isinstance(receiver.receive(message, NOW), ReceivedProposal)
 
 
@@ -301,7 +303,7 @@ def test_c8_f10_a_signature_of_another_size(world: World, size: int) -> None:
     cut = replace(signed, auth=replace(signed.auth, signature=whole[:size]))
     message = messages.protect(sender.state, cut)[1]
     assert_not_authentic(lambda: receiver.receive(message, NOW), receiver)
-    with off(protection.verify_signature):
+    with off(protection.verify_framed_content):
         receiver.receive(message, NOW)
 
 
@@ -311,11 +313,11 @@ def test_f10_a_commit_signed_by_somebody_else(world: World) -> None:
     sender, receiver = world["person 0"], world[world.receiver]
     strange = world.suite.signature.generate()
     with pytest.MonkeyPatch.context() as patch:
-        honest = commit_module.sign_content
-        patch.setattr(commit_module, "sign_content", lambda suite, _, *rest: honest(suite, strange, *rest))
+        honest = commit_module.sign_framed_content
+        patch.setattr(commit_module, "sign_framed_content", lambda suite, _, *rest: honest(suite, strange, *rest))
         pending = forged_commit(sender, [])
     assert_not_authentic(lambda: receiver.receive(pending.message, NOW), receiver)
-    with off(protection.verify_signature):
+    with off(protection.verify_framed_content):
         staged = receiver.receive(pending.message, NOW)
     assert isinstance(staged, StagedCommit)
     assert staged.merge().epoch_authenticator == pending.next_group.epoch_authenticator

@@ -183,7 +183,7 @@ def test_r5_forgeries_by_an_outsider_and_by_an_insider_use_nothing_up(
     real = forged_message(sender, content)
     for forged in (by_outsider, by_insider):
         assert_not_authentic(lambda forged=forged: receiver.receive(forged, NOW), receiver)
-    with off(protection.verify_signature):
+    with off(protection.verify_framed_content):
         taken_in(receiver, by_insider)  # of that generation, and right but for the signature
     assert_refused_with(GenerationUsed, lambda: taken_in(taken_in(receiver, real), real))
 

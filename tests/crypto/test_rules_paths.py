@@ -72,8 +72,8 @@ def template(change: Change) -> Iterator[None]:
     """The new leaf is another than it should be, and signed like that."""
     honest = treekem.generate_path
 
-    def generate_path(suite: Any, tree: Any, place: Any, leaf: Any, *rest: Any) -> Any:
-        return honest(suite, tree, place, change(leaf), *rest)
+    def generate_path(suite: Any, tree: Any, place: Any, contents: Any, *rest: Any) -> Any:
+        return honest(suite, tree, place, change(contents), *rest)
 
     with instead("generate_path", generate_path):
         yield

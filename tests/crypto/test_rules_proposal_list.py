@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from crypto.mls.group import StagedCommit
+from crypto.mls.headers import ProtocolVersion
 from crypto.mls.proposals import (
     Add,
     AnyProposal,
@@ -20,7 +21,7 @@ from crypto.mls.proposals import (
 from crypto.mls.psk import ResumptionPSKUsage
 from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.rules import proposal_list as rules
-from crypto.mls.tree_nodes import LeafIndex, ProtocolVersion
+from crypto.mls.tree_nodes import LeafIndex
 from tests.crypto.forge import (
     REQUIRED,
     assert_commit_refused,

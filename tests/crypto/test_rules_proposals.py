@@ -10,6 +10,7 @@ from crypto.errors import DecodeError, PastEpoch
 from crypto.mls.extensions import Extension, ExtensionType
 from crypto.mls.framing import ProposalContent
 from crypto.mls.group import Group, ReceivedProposal, StagedCommit
+from crypto.mls.headers import ProtocolVersion
 from crypto.mls.proposals import (
     Add,
     ExternalInit,
@@ -26,7 +27,7 @@ from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.rules import key_package as key_package_rules
 from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.rules import proposal_list as rules
-from crypto.mls.tree_nodes import LeafIndex, ProtocolVersion, UpdateSource, verify_leaf_node
+from crypto.mls.tree_nodes import LeafIndex, UpdateSource, verify_leaf_node
 from crypto.wire import decode_as, encode_as
 from tests.crypto.forge import (
     REQUIRED,

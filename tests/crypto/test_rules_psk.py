@@ -31,9 +31,9 @@ def find(psk: ExternalPSK | ResumptionPSK) -> Secret | None:
     return Secret(b"key of " + psk.psk_id) if isinstance(psk, ExternalPSK) else None
 
 
-def reversed_psk_secret(suite: CipherSuite, psks: Sequence[tuple[PreSharedKeyID, Secret]]) -> Secret:
+def reversed_derivation(suite: CipherSuite, psks: Sequence[tuple[PreSharedKeyID, Secret]]) -> Secret:
     """Whoever has the order wrong."""
-    return psk_module.psk_secret(suite, [*reversed(psks)])
+    return psk_module.derive_psk_secret(suite, [*reversed(psks)])
 
 
 def assert_same_mistake_agrees(world: World, pending: Any, patch: pytest.MonkeyPatch) -> None:
@@ -51,7 +51,7 @@ def assert_same_mistake_agrees(world: World, pending: Any, patch: pytest.MonkeyP
 
 @every_group
 def test_s1_the_order_of_the_proposals_is_that_of_the_derivation(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commit_module, "psk_secret", reversed_psk_secret)
+    monkeypatch.setattr(commit_module, "derive_psk_secret", reversed_derivation)
     pending = world["person 0"].commit(psks=[PAPER, STONE], now=NOW, find_psk=find)
     assert_same_mistake_agrees(world, pending, monkeypatch)
 
@@ -77,7 +77,7 @@ def test_s1_the_order_of_a_welcome_is_that_of_the_derivation(world: World) -> No
     with pytest.raises(AuthenticationError):
         join(wrong.welcome, bundles, newcomer.signer, now=NOW, find_psk=find)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(joining, "psk_secret", reversed_psk_secret)
+        patch.setattr(joining, "derive_psk_secret", reversed_derivation)
         joined = join(wrong.welcome, bundles, newcomer.signer, now=NOW, find_psk=find).accept()
     assert joined.epoch_authenticator == wrong.next_group.epoch_authenticator
 
@@ -100,7 +100,7 @@ def test_s2_every_use_of_a_psk_has_a_fresh_nonce(world: World) -> None:
 @every_group
 def test_s2_without_a_psk_the_input_is_all_zero(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     one = Secret(b"\1" * world.suite.hash_size)
-    monkeypatch.setattr(commit_module, "psk_secret", lambda *_: one)
+    monkeypatch.setattr(commit_module, "derive_psk_secret", lambda *_: one)
     assert_same_mistake_agrees(world, world["person 0"].commit(now=NOW), monkeypatch)
 
 

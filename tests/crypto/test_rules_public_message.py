@@ -12,20 +12,17 @@ from crypto.errors import DecodeError
 from crypto.mls import protection
 from crypto.mls.config import GroupConfig
 from crypto.mls.extensions import Extension, ExtensionType, ExternalSender
-from crypto.mls.framing import (
+from crypto.mls.framing import CommitAuth, ContentAuth, ProposalContent, PublicMessage
+from crypto.mls.group import ReceivedProposal
+from crypto.mls.headers import (
     AnySender,
-    CommitAuth,
-    ContentAuth,
     ExternalSenderIndex,
     MemberSender,
     NewMemberCommitSender,
     NewMemberProposalSender,
-    ProposalContent,
-    PublicMessage,
     WireFormat,
-    encode_message,
 )
-from crypto.mls.group import ReceivedProposal
+from crypto.mls.mls_message import encode_message
 from crypto.mls.proposals import Commit, Remove
 from crypto.mls.rules import message as message_rules
 from crypto.wire import encode, encode_as, encode_opaque

@@ -17,9 +17,9 @@ from crypto.kem import HPKEKeyPair
 from crypto.mls import group_info as group_info_module
 from crypto.mls import parent_hashes, ratchet_tree, treekem
 from crypto.mls.extensions import Extension, ExtensionType
-from crypto.mls.framing import encode_message
 from crypto.mls.group import Group, VerifiedGroupInfo, verify_group_info
 from crypto.mls.group_info import sign_group_info
+from crypto.mls.mls_message import encode_message
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.rules import tree as tree_rules

@@ -11,10 +11,10 @@ from crypto.errors import AuthenticationError, RuleViolation
 from crypto.mls import group_info as group_info_module
 from crypto.mls.commit import CreatedCommit
 from crypto.mls.extensions import Extension
-from crypto.mls.framing import Welcome, decode_message, encode_message
 from crypto.mls.group import join
 from crypto.mls.key_package import KeyPackageBundle
 from crypto.mls.key_schedule import verify_confirmation_tag
+from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.proposals import Add
 from crypto.mls.psk import ExternalPSK, ResumptionPSK, ResumptionPSKUsage
 from crypto.mls.ratchet_tree import RatchetTree
@@ -23,8 +23,9 @@ from crypto.mls.rules import proposal_list as list_rules
 from crypto.mls.rules import tree as tree_rules
 from crypto.mls.rules import welcome as rules
 from crypto.mls.tree_nodes import LeafIndex
+from crypto.mls.welcome import Welcome
 from crypto.secret import Secret
-from crypto.suites import suite
+from crypto.suites import suite_of
 from tests.crypto.forge import (
     REQUIRED,
     UNLISTED,
@@ -383,7 +384,7 @@ def test_t10_t12_t13_every_leaf_of_every_tree_is_looked_at(world: World, monkeyp
 
 def test_a_leaf_in_the_tree_that_did_not_sign_itself() -> None:
     """Rule L2, wherever that leaf sits."""
-    world = world_of(suite(1), 4)
+    world = world_of(suite_of(1), 4)
     for victim in range(5):
 
         def broken(created: Any, victim: int = victim) -> Any:

@@ -27,7 +27,7 @@ from crypto.mls.secret_tree import (
 )
 from crypto.mls.tree_nodes import LeafIndex
 from crypto.secret import Secret
-from crypto.suites import SUITES, CipherSuite, suite
+from crypto.suites import SUITES, CipherSuite, suite_of
 from tests.crypto.matrix import without_group
 from tests.crypto.naive_secret_tree import NaiveSecretTree, Window
 from tests.vectors import Case, each
@@ -56,7 +56,7 @@ def is_used(tree: SecretTree, leaf: int, kind: RatchetKind, generation: int) -> 
 
 @each("mls/secret-tree.json")
 def test_published_keys(case: Case) -> None:
-    chosen, leaves = suite(case["cipher_suite"]), case["leaves"]
+    chosen, leaves = suite_of(case["cipher_suite"]), case["leaves"]
     tree = SecretTree(chosen, len(leaves), Secret(bytes.fromhex(case["encryption_secret"])))
     for leaf, generations in enumerate(leaves):
         for published in generations:
@@ -70,7 +70,7 @@ def test_published_keys(case: Case) -> None:
 def test_published_sender_data_keys(case: Case) -> None:
     published = case["sender_data"]
     secret, ciphertext = (bytes.fromhex(published[name]) for name in ("sender_data_secret", "ciphertext"))
-    key, nonce = sender_data_key_nonce(suite(case["cipher_suite"]), Secret(secret), ciphertext)
+    key, nonce = sender_data_key_nonce(suite_of(case["cipher_suite"]), Secret(secret), ciphertext)
     assert (key.reveal().hex(), nonce.hex()) == (published["key"], published["nonce"])
 
 

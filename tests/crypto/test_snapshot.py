@@ -12,7 +12,7 @@ from crypto.mls.config import GroupConfig
 from crypto.mls.group import Group
 from crypto.mls.snapshot import VERSION, decode_bundle, difference, encode_bundle, load, rows
 from crypto.secret import Secret
-from crypto.suites import CipherSuite, suite
+from crypto.suites import CipherSuite, suite_of
 from tests.crypto.forge import (
     changed_state,
 )
@@ -87,7 +87,7 @@ def test_differences_add_up_to_the_rows(belongs: CipherSuite) -> None:
 
 
 def test_a_message_changes_one_row_and_a_commit_a_path() -> None:
-    world = world_of(suite(1), 33)
+    world = world_of(suite_of(1), 33)
     sender, receiver = world["person 0"], world["person 20"]
     world.say("person 0", b"first")
     first = assert_row_for_row(receiver, world["person 20"])
@@ -106,14 +106,14 @@ def test_a_message_changes_one_row_and_a_commit_a_path() -> None:
 
 
 def test_nothing_happened() -> None:
-    group = world_of(suite(1), 3)["person 0"]
+    group = world_of(suite_of(1), 3)["person 0"]
     assert difference(group, group) == {}
     assert difference(group, load(rows(group), group.state.signer)).keys() <= {"group", *rows(group)}
 
 
 def test_two_groups_have_no_difference() -> None:
-    group = world_of(suite(1), 2)["person 0"]
-    world = world_of(suite(1), 2)
+    group = world_of(suite_of(1), 2)["person 0"]
+    world = world_of(suite_of(1), 2)
     other = world["person 0"]
     renamed = changed_state(other, context=replace(other.state.context, group_id=b"another"))
     with pytest.raises(UsageError):
@@ -121,19 +121,19 @@ def test_two_groups_have_no_difference() -> None:
 
 
 def test_rows_hold_no_signature_key() -> None:
-    world = world_of(suite(1), 2)
+    world = world_of(suite_of(1), 2)
     stored = b"".join(rows(world["person 0"]).values())
     assert world.people["person 0"].signer.private.reveal() not in stored
 
 
 def test_a_signer_of_another_leaf_is_a_mistake() -> None:
-    world = world_of(suite(1), 2)
+    world = world_of(suite_of(1), 2)
     with pytest.raises(UsageError):
         load(rows(world["person 0"]), world.people["person 1"].signer)
 
 
 def test_each_missing_row_is_noticed_or_makes_no_difference() -> None:
-    world = world_of(suite(1), 5)
+    world = world_of(suite_of(1), 5)
     world.say("person 2", b"hello")
     world.deliver_proposal("person 1", world["person 1"].propose_update(now=NOW))
     group, signer = world["person 0"], world.people["person 0"].signer
@@ -145,7 +145,7 @@ def test_each_missing_row_is_noticed_or_makes_no_difference() -> None:
 
 
 def test_each_damaged_row_is_noticed() -> None:
-    world = world_of(suite(1), 5)
+    world = world_of(suite_of(1), 5)
     world.say("person 2", b"hello")
     world.deliver_proposal("person 0", world["person 0"].propose_update(now=NOW))
     stored, signer = rows(world["person 0"]), world.people["person 0"].signer
@@ -167,14 +167,14 @@ def test_each_damaged_row_is_noticed() -> None:
     ],
 )
 def test_rows_of_no_known_name(name: str) -> None:
-    world = world_of(suite(1), 2)
+    world = world_of(suite_of(1), 2)
     stored, signer = rows(world["person 0"]), world.people["person 0"].signer
     with pytest.raises(DecodeError):
         load(stored | {name: stored["node/0"]}, signer)
 
 
 def test_rows_that_do_not_belong_together() -> None:
-    world = world_of(suite(1), 4)
+    world = world_of(suite_of(1), 4)
     signer = world.people["person 0"].signer
     old = rows(world["person 0"])
     world.commit("person 1")
@@ -189,7 +189,7 @@ def test_rows_that_do_not_belong_together() -> None:
 
 
 def test_our_own_leaf_must_be_there() -> None:
-    world = world_of(suite(1), 4)
+    world = world_of(suite_of(1), 4)
     signer = world.people["person 0"].signer
     strange = changed_state(world["person 0"], own_leaf=9)
     with pytest.raises(DecodeError):
@@ -197,7 +197,7 @@ def test_our_own_leaf_must_be_there() -> None:
 
 
 def test_a_suite_that_is_gone() -> None:
-    world = world_of(suite(1), 2)
+    world = world_of(suite_of(1), 2)
     group = world["person 0"]
     strange = changed_state(group, context=replace(group.state.context, cipher_suite=8))
     with pytest.raises(DecodeError):
@@ -205,7 +205,7 @@ def test_a_suite_that_is_gone() -> None:
 
 
 def test_random_damage_never_gives_another_error() -> None:
-    world = world_of(suite(1), 5)
+    world = world_of(suite_of(1), 5)
     stored, signer = rows(world["person 0"]), world.people["person 0"].signer
     source = random.Random(7)
     for _ in range(400):
@@ -220,13 +220,13 @@ def test_random_damage_never_gives_another_error() -> None:
 
 
 def test_a_person_without_a_group_has_no_rows() -> None:
-    assert person("nobody", suite(1)).group is None
+    assert person("nobody", suite_of(1)).group is None
 
 
 @pytest.mark.parametrize("size", [0, 1, 31, 33])
 def test_private_keys_of_another_size_do_not_load(size: int) -> None:
     """libsodium would read past the end of a short one."""
-    world = world_of(suite(1), 2)
+    world = world_of(suite_of(1), 2)
     stored, signer = rows(world["person 1"]), world.people["person 1"].signer
     with pytest.raises(DecodeError, match="private key"):
         load(stored | {"key/2": VERSION + bytes(size)}, signer)
@@ -241,7 +241,7 @@ def test_private_keys_of_another_size_do_not_load(size: int) -> None:
 
 
 def test_an_update_of_ours_without_its_private_key_does_not_load() -> None:
-    world = world_of(suite(1), 2)
+    world = world_of(suite_of(1), 2)
     world.deliver_proposal("person 1", world["person 1"].propose_update(now=NOW))
     stored, signer = rows(world["person 1"]), world.people["person 1"].signer
     del stored["update/0"]
@@ -252,7 +252,7 @@ def test_an_update_of_ours_without_its_private_key_does_not_load() -> None:
 
 @pytest.mark.parametrize("bound", [0, 1, 2, 3])
 def test_as_many_former_epochs_load_as_are_wanted_now(bound: int) -> None:
-    world = world_of(suite(1), 2, GroupConfig(former_epochs_max=3))
+    world = world_of(suite_of(1), 2, GroupConfig(former_epochs_max=3))
     for _ in range(3):
         world.commit("person 0")
     stored, signer = rows(world["person 1"]), world.people["person 1"].signer

@@ -16,8 +16,8 @@ from crypto.suites import (
     HPKECiphertext,
     SignatureKeyPair,
     derive_ed25519_key_pair,
-    sign_content,
-    suite,
+    encode_sign_content,
+    suite_of,
     verify_ed25519,
 )
 from tests.vectors import Case, each
@@ -34,14 +34,14 @@ def hexed(case: Case, *names: str) -> list[bytes]:
 def test_ref_hash(case: Case) -> None:
     basics = case["ref_hash"]
     value, out = hexed(basics, "value", "out")
-    assert suite(case["cipher_suite"]).ref_hash(basics["label"], value) == out
+    assert suite_of(case["cipher_suite"]).ref_hash(basics["label"], value) == out
 
 
 @each("mls/crypto-basics.json")
 def test_expand_with_label(case: Case) -> None:
     basics = case["expand_with_label"]
     secret, context, out = hexed(basics, "secret", "context", "out")
-    chosen = suite(case["cipher_suite"])
+    chosen = suite_of(case["cipher_suite"])
     assert chosen.expand_with_label(Secret(secret), basics["label"], context, basics["length"]) == Secret(out)
 
 
@@ -49,14 +49,14 @@ def test_expand_with_label(case: Case) -> None:
 def test_derive_secret(case: Case) -> None:
     basics = case["derive_secret"]
     secret, out = hexed(basics, "secret", "out")
-    assert suite(case["cipher_suite"]).derive_secret(Secret(secret), basics["label"]) == Secret(out)
+    assert suite_of(case["cipher_suite"]).derive_secret(Secret(secret), basics["label"]) == Secret(out)
 
 
 @each("mls/crypto-basics.json")
 def test_derive_tree_secret(case: Case) -> None:
     basics = case["derive_tree_secret"]
     secret, out = hexed(basics, "secret", "out")
-    chosen = suite(case["cipher_suite"])
+    chosen = suite_of(case["cipher_suite"])
     derived = derive_tree_secret(chosen, Secret(secret), basics["label"], basics["generation"], basics["length"])
     assert derived == Secret(out)
 
@@ -65,7 +65,7 @@ def test_derive_tree_secret(case: Case) -> None:
 def test_sign_with_label(case: Case) -> None:
     basics = case["sign_with_label"]
     private, public, content, signature = hexed(basics, "priv", "pub", "content", "signature")
-    chosen = suite(case["cipher_suite"])
+    chosen = suite_of(case["cipher_suite"])
     chosen.verify_with_label(public, basics["label"], content, signature)
     ours = chosen.sign_with_label(SignatureKeyPair(Secret(private), public), basics["label"], content)
     chosen.verify_with_label(public, basics["label"], content, ours)
@@ -79,7 +79,7 @@ def test_sign_with_label(case: Case) -> None:
 def test_encrypt_with_label(case: Case) -> None:
     basics = case["encrypt_with_label"]
     private, public, context, plaintext = hexed(basics, "priv", "pub", "context", "plaintext")
-    chosen, label = suite(case["cipher_suite"]), basics["label"]
+    chosen, label = suite_of(case["cipher_suite"]), basics["label"]
     theirs = HPKECiphertext(*hexed(basics, "kem_output", "ciphertext"))
     ours = chosen.encrypt_with_label(public, label, context, plaintext)
     assert ours != theirs
@@ -94,10 +94,10 @@ def test_encrypt_with_label(case: Case) -> None:
 
 def test_suites_by_code_point() -> None:
     assert list(SUITES) == [1, 2, 3, 4, 5, 6, 7, 0xF647]
-    assert suite(0xF647) is X_WING
+    assert suite_of(0xF647) is X_WING
     for suite_id in (0, 8, 0xFFFF):
         with pytest.raises(Unsupported, match=f"0x{suite_id:04x}"):
-            suite(suite_id)
+            suite_of(suite_id)
 
 
 @EVERY_SUITE
@@ -221,7 +221,7 @@ def test_nothing_is_encrypted_to_a_bad_key(chosen: CipherSuite) -> None:
 
 
 def test_sign_content_frames_label_and_content() -> None:
-    assert sign_content("ab", b"c") == b"\x02ab\x01c"
+    assert encode_sign_content("ab", b"c") == b"\x02ab\x01c"
 
 
 def test_ed25519_refuses_keys_of_low_order() -> None:

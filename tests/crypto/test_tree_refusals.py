@@ -16,7 +16,7 @@ from crypto.mls.tree_nodes import (
     LeafIndex,
     ParentNode,
 )
-from crypto.suites import CipherSuite, suite
+from crypto.suites import CipherSuite, suite_of
 from tests.crypto.matrix import without_group
 from tests.crypto.tree_samples import (
     CLASSICAL_AND_HYBRID,
@@ -30,7 +30,7 @@ from tests.crypto.tree_samples import (
     with_unmerged,
 )
 
-SUITE = suite(1)
+SUITE = suite_of(1)
 CLIENTS = [client(SUITE, f"client {number}").leaf for number in range(5)]
 KEY = SUITE.generate_hpke_key_pair().public
 

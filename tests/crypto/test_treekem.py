@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crypto.mls import tree_math
+from crypto.mls.headers import ProtocolVersion
 from crypto.mls.key_schedule import GroupContext
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.tree_nodes import (
@@ -14,7 +15,6 @@ from crypto.mls.tree_nodes import (
     LeafIndex,
     NodeIndex,
     ParentNode,
-    ProtocolVersion,
     RatchetTreeNodes,
     UpdatePath,
     verify_leaf_node,
@@ -30,7 +30,7 @@ from crypto.mls.treekem import (
     prune,
 )
 from crypto.secret import Secret
-from crypto.suites import CipherSuite, SignatureKeyPair, suite
+from crypto.suites import CipherSuite, SignatureKeyPair, suite_of
 from crypto.wire import decode, decode_as, encode
 from tests import vectors
 from tests.crypto.tree_samples import (
@@ -46,7 +46,7 @@ from tests.crypto.tree_samples import (
 )
 from tests.vectors import Case
 
-SUITE = suite(1)
+SUITE = suite_of(1)
 CONTEXT = b"provisional group context"
 
 
@@ -58,7 +58,7 @@ class Published:
 
     def __init__(self, case: Case) -> None:
         self.case = case
-        self.suite = suite(case["cipher_suite"])
+        self.suite = suite_of(case["cipher_suite"])
         nodes = decode_as(RatchetTreeNodes, bytes.fromhex(case["ratchet_tree"]))
         self.tree = RatchetTree.of_nodes(self.suite, nodes)
         self.keys: dict[LeafIndex, PrivateKeys] = {}
@@ -128,9 +128,9 @@ def test_our_paths_in_published_groups(case: Case) -> None:
     group_id = bytes.fromhex(case["group_id"])
     for vector in case["update_paths"]:
         sender = LeafIndex(vector["sender"])
-        template = group.tree.leaf(sender)
-        assert template is not None
-        made = generate_path(group.suite, group.tree, sender, template, group.signers[sender], group_id)
+        old = group.tree.leaf(sender)
+        assert old is not None
+        made = generate_path(group.suite, group.tree, sender, old.contents, group.signers[sender], group_id)
         verify_leaf_node(group.suite, made.leaf, group_id, sender)
         context = group.context(made.tree.tree_hash)
         path = encrypt_path(group.suite, made, context, NOBODY)
@@ -222,12 +222,19 @@ def test_a_parent_gets_its_ciphertext_though_a_new_member_has_half_its_number() 
 
 def test_the_same_randomness_gives_the_same_path() -> None:
     world = grown(SUITE, 5)
-    template = world.tree.leaf(LeafIndex(1))
-    assert template is not None
+    old = world.tree.leaf(LeafIndex(1))
+    assert old is not None
     leaf_keys = SUITE.derive_key_pair(Secret(bytes(32)))
     paths = [
         derive_path(
-            SUITE, world.tree, LeafIndex(1), template, world.signers[LeafIndex(1)], GROUP_ID, leaf_keys, Secret(first)
+            SUITE,
+            world.tree,
+            LeafIndex(1),
+            old.contents,
+            world.signers[LeafIndex(1)],
+            GROUP_ID,
+            leaf_keys,
+            Secret(first),
         )
         for first in (bytes(32), bytes(32), bytes([1] * 32))
     ]

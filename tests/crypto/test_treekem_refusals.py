@@ -28,7 +28,7 @@ from crypto.mls.treekem import (
     private_keys_from_path_secret,
 )
 from crypto.secret import Secret
-from crypto.suites import CipherSuite, suite
+from crypto.suites import CipherSuite, suite_of
 from tests.crypto.matrix import without_group
 from tests.crypto.tree_samples import (
     CLASSICAL_AND_HYBRID,
@@ -42,7 +42,7 @@ from tests.crypto.tree_samples import (
     refused,
 )
 
-SUITE = suite(1)
+SUITE = suite_of(1)
 CONTEXT = b"provisional group context"
 
 

@@ -6,13 +6,13 @@ import pytest
 
 from crypto.errors import DecodeError, UsageError
 from crypto.kem import HPKEKeyPair
-from crypto.mls.framing import decode_message, encode_message
 from crypto.mls.group import join
 from crypto.mls.key_package import KeyPackage, key_package_reference
 from crypto.mls.key_schedule import epoch_secrets, verify_confirmation_tag, welcome_key_nonce
+from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.welcome import GroupInfo, GroupSecrets, Welcome
 from crypto.secret import Secret
-from crypto.suites import suite
+from crypto.suites import suite_of
 from crypto.wire import decode, encode, encode_unsigned
 from tests.crypto.world import NOW, world_of
 from tests.vectors import Case, each
@@ -21,7 +21,7 @@ from tests.vectors import Case, each
 @each("mls/welcome.json")
 def test_published_welcomes_open(case: Case) -> None:
     """These are no whole groups (the tree is missing), so the steps are taken one by one."""
-    belongs = suite(case["cipher_suite"])
+    belongs = suite_of(case["cipher_suite"])
     key_package = decode_message(bytes.fromhex(case["key_package"])).body
     welcome = decode_message(bytes.fromhex(case["welcome"])).body
     assert isinstance(key_package, KeyPackage)
@@ -50,7 +50,7 @@ def test_published_welcomes_open(case: Case) -> None:
 @each("mls/welcome.json")
 def test_our_welcomes_to_published_key_packages_open(case: Case) -> None:
     """The other direction: what the published Welcome says, said again by us."""
-    belongs = suite(case["cipher_suite"])
+    belongs = suite_of(case["cipher_suite"])
     welcome = decode_message(bytes.fromhex(case["welcome"])).body
     key_package = decode_message(bytes.fromhex(case["key_package"])).body
     assert isinstance(welcome, Welcome)
@@ -68,7 +68,7 @@ def test_our_welcomes_to_published_key_packages_open(case: Case) -> None:
 
 
 def test_a_staged_join_shows_who_is_there_before_it_is_accepted() -> None:
-    world = world_of(suite(1), 3)
+    world = world_of(suite_of(1), 3)
     welcome = world.pending("person 1", adds=["newcomer"]).welcome
     newcomer = world.people["newcomer"]
     assert welcome is not None
@@ -85,7 +85,7 @@ def test_a_staged_join_shows_who_is_there_before_it_is_accepted() -> None:
 
 
 def test_one_welcome_serves_all_who_were_added() -> None:
-    world = world_of(suite(1), 2)
+    world = world_of(suite_of(1), 2)
     pending = world.pending("person 0", adds=["a", "b", "c"])
     assert pending.welcome is not None
     body = decode_message(pending.welcome).body
@@ -95,16 +95,16 @@ def test_one_welcome_serves_all_who_were_added() -> None:
 
 
 def test_a_welcome_for_another_signature_key() -> None:
-    world = world_of(suite(1), 4)
+    world = world_of(suite_of(1), 4)
     welcome = world.pending("person 0", adds=["newcomer"]).welcome
     newcomer = world.people["newcomer"]
-    newcomer.signer = suite(1).signature.generate()
+    newcomer.signer = suite_of(1).signature.generate()
     with pytest.raises(UsageError):
         newcomer.accept(welcome)
 
 
 def test_what_is_no_welcome() -> None:
-    world = world_of(suite(1), 2)
+    world = world_of(suite_of(1), 2)
     _, message = world["person 0"].protect(b"hello")
     with pytest.raises(DecodeError):
         join(message, {}, world.people["person 0"].signer, now=NOW)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from crypto import wire
 from crypto.errors import DecodeError
-from crypto.mls import credentials, extensions, framing, proposals, psk, tree_nodes, welcome
+from crypto.mls import credentials, extensions, framing, headers, mls_message, proposals, psk, tree_nodes, welcome
 from crypto.mls.secret_tree import LeafRatchets
 from crypto.mls.tree_nodes import LeafIndex
 from crypto.secret import Secret
@@ -89,7 +89,7 @@ EVERYTHING = Everything(
 )
 
 ROUND_TRIPS: list[Any] = [
-    Everything, Dependent, framing.MLSMessage, framing.AuthenticatedContent, framing.SenderData,
+    Everything, Dependent, mls_message.MLSMessage, framing.AuthenticatedContent, framing.SenderData,
     framing.PrivateContentAAD, framing.SenderDataAAD, framing.PrivateCommit, welcome.GroupInfo, welcome.GroupSecrets,
     welcome.Welcome, proposals.Commit, tree_nodes.LeafNode, tree_nodes.UpdatePath, psk.PSKLabel,
     extensions.RequiredCapabilities, extensions.ExternalSender, LeafRatchets, proposals.Proposal,
@@ -97,15 +97,15 @@ ROUND_TRIPS: list[Any] = [
 ]  # fmt: skip
 
 CLOSED_ENUMS: list[tuple[type[IntEnum], int, Any]] = [
-    (tree_nodes.ProtocolVersion, 2, tree_nodes.Version),
-    (framing.WireFormat, 2, Annotated[framing.WireFormat, wire.Uint(2)]),
-    (framing.ContentType, 1, Annotated[framing.ContentType, wire.Uint(1)]),
+    (headers.ProtocolVersion, 2, headers.Version),
+    (headers.WireFormat, 2, Annotated[headers.WireFormat, wire.Uint(2)]),
+    (headers.ContentType, 1, Annotated[headers.ContentType, wire.Uint(1)]),
     (psk.ResumptionPSKUsage, 1, Annotated[psk.ResumptionPSKUsage, wire.Uint(1)]),
 ]
 TAGGED_UNIONS: list[tuple[type[IntEnum], int, Any]] = [
-    (framing.WireFormat, 2, framing.MLSMessage),
-    (framing.ContentType, 1, Annotated[framing.AnyContent, wire.Select(1)]),
-    (framing.SenderType, 1, framing.Sender),
+    (headers.WireFormat, 2, mls_message.MLSMessage),
+    (headers.ContentType, 1, Annotated[framing.AnyContent, wire.Select(1)]),
+    (headers.SenderType, 1, headers.Sender),
     (tree_nodes.NodeType, 1, tree_nodes.Node),
     (tree_nodes.LeafNodeSource, 1, tree_nodes.Source),
     (psk.PSKType, 1, Annotated[psk.ExternalPSK | psk.ResumptionPSK, wire.Select(1)]),
@@ -341,7 +341,7 @@ def test_c6_each_unused_value_of_an_enum_is_refused(enum: type[IntEnum], size: i
 @without_group("the codec knows no group")
 @pytest.mark.parametrize("enum, size, annotation", TAGGED_UNIONS, ids=_name)
 def test_c6_each_unused_tag_of_a_union_is_refused(enum: type[IntEnum], size: int, annotation: Any) -> None:
-    version = b"\x00\x01" if annotation is framing.MLSMessage else b""
+    version = b"\x00\x01" if annotation is mls_message.MLSMessage else b""
     for tag in set(range(256**size)) - {int(member) for member in enum}:
         with pytest.raises(DecodeError, match="unknown or truncated type tag"):
             wire.decode_as(annotation, version + tag.to_bytes(size, "big") + bytes(8))
@@ -350,7 +350,7 @@ def test_c6_each_unused_tag_of_a_union_is_refused(enum: type[IntEnum], size: int
 @without_group("the codec knows no group")
 def test_c6_another_protocol_version_is_refused() -> None:
     with pytest.raises(DecodeError, match="ProtocolVersion has no value 2"):
-        wire.decode(framing.MLSMessage, b"\x00\x02\x00\x02")
+        wire.decode(mls_message.MLSMessage, b"\x00\x02\x00\x02")
 
 
 @without_group("the codec knows no group")

@@ -25,7 +25,6 @@ from crypto.mls.tree_nodes import (
     ParentNode,
     UpdatePath,
     UpdateSource,
-    sign_leaf_node,
     verify_leaf_node,
 )
 from crypto.mls.treekem import (
@@ -39,11 +38,12 @@ from crypto.mls.treekem import (
     prune,
 )
 from crypto.secret import Secret
-from crypto.suites import SUITES, X_WING, CipherSuite, SignatureKeyPair, suite
+from crypto.suites import SUITES, X_WING, CipherSuite, SignatureKeyPair, suite_of
+from tests.crypto.identities import signed_leaf
 
 GROUP_ID = b"a group of the tests"
 NOBODY: frozenset[LeafIndex] = frozenset()
-CLASSICAL_AND_HYBRID = pytest.mark.parametrize("suite", [suite(1), X_WING], ids=lambda suite: suite.name)
+CLASSICAL_AND_HYBRID = pytest.mark.parametrize("suite", [suite_of(1), X_WING], ids=lambda suite: suite.name)
 ALL_SUITES = pytest.mark.parametrize("suite", SUITES.values(), ids=lambda suite: suite.name)
 GROUP_SIZES = pytest.mark.parametrize("size", [2, 5, 9, 33])
 
@@ -68,7 +68,7 @@ def client(suite: CipherSuite, name: str) -> Client:
         (),
         b"",
     )
-    return Client(sign_leaf_node(suite, signer, unsigned, GROUP_ID, LeafIndex(0)), keys.private, signer)
+    return Client(signed_leaf(suite, signer, unsigned, GROUP_ID, LeafIndex(0)), keys.private, signer)
 
 
 @dataclass
@@ -131,7 +131,7 @@ class World:
         assert old is not None
         keys = self.suite.generate_hpke_key_pair()
         unsigned = replace(old, encryption_key=keys.public, source=UpdateSource())
-        signed = sign_leaf_node(self.suite, self.signers[leaf], unsigned, GROUP_ID, leaf)
+        signed = signed_leaf(self.suite, self.signers[leaf], unsigned, GROUP_ID, leaf)
         return Client(signed, keys.private, self.signers[leaf])
 
     def _path(self, tree: RatchetTree, sender: LeafIndex, joiners: dict[LeafIndex, PrivateKeys]) -> None:
@@ -157,9 +157,9 @@ class World:
     def new_path(self, sender: int, tree: RatchetTree | None = None) -> NewPath:
         leaf = LeafIndex(sender)
         tree = self.tree if tree is None else tree
-        template = tree.leaf(leaf)
-        assert template is not None
-        return generate_path(self.suite, tree, leaf, template, self.signers[leaf], GROUP_ID)
+        old = tree.leaf(leaf)
+        assert old is not None
+        return generate_path(self.suite, tree, leaf, old.contents, self.signers[leaf], GROUP_ID)
 
     def check(self) -> None:
         """All that each member knows is what it may know (§4.2), and every leaf is signed."""
@@ -231,7 +231,7 @@ def crafted(
         encryption_key=honest.leaf.encryption_key if leaf_key is None else leaf_key,
         source=CommitSource(parent_hash),
     )
-    leaf = sign_leaf_node(suite, world.signers[leaf_index], unsigned, GROUP_ID, leaf_index)
+    leaf = signed_leaf(suite, world.signers[leaf_index], unsigned, GROUP_ID, leaf_index)
     made = replace(
         honest,
         leaf=leaf,

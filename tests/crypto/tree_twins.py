@@ -14,11 +14,11 @@ from crypto.mls import parent_hashes, tree_math
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.tree_hashes import AnyNode
 from crypto.mls.tree_nodes import CommitSource, LeafIndex, LeafNode, NodeIndex, ParentNode
-from crypto.suites import suite
+from crypto.suites import suite_of
 from tests.crypto import naive_tree
 from tests.crypto.tree_samples import client, indices
 
-SUITE = suite(1)
+SUITE = suite_of(1)
 CLIENTS = [client(SUITE, f"client {number}").leaf for number in range(500)]
 KEYS = [SUITE.generate_hpke_key_pair().public for _ in range(500)]
 

@@ -23,14 +23,15 @@ from crypto.mls.group import (
     verify_key_package,
 )
 from crypto.mls.key_package import KeyPackageBundle
+from crypto.mls.mls_message import encode_message
 from crypto.mls.state import PSKLookup, no_psks
 from crypto.mls.tree_nodes import LeafIndex, Lifetime
 from crypto.mls.verified_key_package import VerifiedKeyPackage
-from crypto.suites import X_WING, CipherSuite, SignatureKeyPair, suite
+from crypto.suites import X_WING, CipherSuite, SignatureKeyPair, suite_of
 
 NOW = 1_800_000_000
 LIFETIME = Lifetime(NOW - 3600, NOW + 90 * 86400)
-SUITES = (suite(1), X_WING)
+SUITES = (suite_of(1), X_WING)
 SIZES = (2, 5, 9, 33)
 
 every_suite = pytest.mark.parametrize("belongs", SUITES, ids=lambda each: f"suite {each.id:#06x}")
@@ -55,7 +56,7 @@ class Person:
     def offer(self) -> VerifiedKeyPackage:
         """A fresh key package, as whoever adds this person sees it."""
         self.bundle = generate_key_package(self.suite, self.credential, self.signer, lifetime=LIFETIME)
-        return verify_key_package(self.bundle.message(), NOW)
+        return verify_key_package(encode_message(self.bundle.key_package), NOW)
 
     @property
     def credential(self) -> BasicCredential:
@@ -65,7 +66,7 @@ class Person:
         """The same as the bytes that go to the server."""
         self.offer()
         assert self.bundle is not None
-        return self.bundle.message()
+        return encode_message(self.bundle.key_package)
 
     def accept(self, welcome: bytes | None, find_psk: PSKLookup = no_psks) -> None:
         """Join by the key package that was offered last."""

@@ -14,7 +14,6 @@ from crypto.errors import DecodeError, InvalidMessage, Unsupported, UsageError
 from crypto.mls import snapshot
 from crypto.mls.credentials import BasicCredential
 from crypto.mls.extensions import ExtensionType, find_extension
-from crypto.mls.framing import MLSMessage, encode_message
 from crypto.mls.group import (
     Group,
     StagedCommit,
@@ -28,6 +27,7 @@ from crypto.mls.group import (
 from crypto.mls.group_info import sign_group_info
 from crypto.mls.key_package import KeyPackage
 from crypto.mls.key_schedule import GroupContext
+from crypto.mls.mls_message import MLSMessage, encode_message
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.rules.tree import check_tree
 from crypto.mls.tree_nodes import LeafIndex, LeafNode, RatchetTreeNodes
@@ -53,7 +53,15 @@ def sample_messages() -> list[bytes]:
     talkative = Group(replace(w.ada.state, config=replace(OPEN, send_public_handshakes=True)))
     _, public = talkative.propose_remove(w.people.leaf("fay"), now=NOW)
     commit = talkative.commit(now=NOW).message
-    return [w.late, w.adding.message, w.invitation.welcome, w.bob.group_info(), w.joiner.message(), public, commit]
+    return [
+        w.late,
+        w.adding.message,
+        w.invitation.welcome,
+        w.bob.group_info(),
+        encode_message(w.joiner.key_package),
+        public,
+        commit,
+    ]
 
 
 MESSAGE = Target(

@@ -20,21 +20,13 @@ from crypto.mls.framing import (
     AnyContent,
     ApplicationContent,
     CommitAuth,
-    ContentType,
-    ExternalSenderIndex,
     FramedContent,
-    MemberSender,
-    MLSMessage,
-    NewMemberCommitSender,
-    NewMemberProposalSender,
     PrivateContentAAD,
     PrivateMessage,
     ProposalContent,
     PublicMessage,
     SenderData,
     SenderDataAAD,
-    WireFormat,
-    encode_message,
 )
 from crypto.mls.group import (
     ApplicationMessage,
@@ -43,7 +35,16 @@ from crypto.mls.group import (
     ReceivedProposal,
     StagedCommit,
 )
+from crypto.mls.headers import (
+    ContentType,
+    ExternalSenderIndex,
+    MemberSender,
+    NewMemberCommitSender,
+    NewMemberProposalSender,
+    WireFormat,
+)
 from crypto.mls.joining import create_welcome
+from crypto.mls.mls_message import MLSMessage, encode_message
 from crypto.mls.proposal_list import apply_proposals, check_proposal
 from crypto.mls.proposals import (
     Add,
@@ -54,7 +55,7 @@ from crypto.mls.proposals import (
     ProposalByValue,
     Remove,
 )
-from crypto.mls.protection import protect_public, sender_data_key_nonce, sign_content
+from crypto.mls.protection import protect_public, sender_data_key_nonce, sign_framed_content
 from crypto.mls.secret_tree import Generation, RatchetKind
 from crypto.mls.snapshot import rows
 from crypto.mls.state import own_psks_first
@@ -152,7 +153,7 @@ def _receive_late_content(data: bytes) -> None:
     state, former = world().ada.state, world().ada.state.former[-1]
     sender = MemberSender(state.own_leaf)
     framed = FramedContent(state.context.group_id, former.epoch, sender, data[:1], ApplicationContent(data[1:]))
-    signed = sign_content(SUITE, state.signer, WireFormat.PRIVATE_MESSAGE, framed, former.encoded_context)
+    signed = sign_framed_content(SUITE, state.signer, WireFormat.PRIVATE_MESSAGE, framed, former.encoded_context)
     then = replace(
         state,
         secret_tree=former.secret_tree,
@@ -258,7 +259,7 @@ def _receive_framed(data: bytes) -> None:
     w, framed = world(), decoded(FramedContent, data)
     framed = replace(framed, content=_signed_inside(framed.content, _leaf_of(framed)))
     state = w.ada.state
-    signed = sign_content(SUITE, _signer(framed), WireFormat.PUBLIC_MESSAGE, framed, state.encoded_context)
+    signed = sign_framed_content(SUITE, _signer(framed), WireFormat.PUBLIC_MESSAGE, framed, state.encoded_context)
     if isinstance(framed.content, Commit):
         signed = replace(signed, auth=CommitAuth(signed.auth.signature, TAG))
     try:

@@ -24,9 +24,9 @@ from crypto.identity.device_list import DeviceList, VerifiedDeviceList
 from crypto.identity.sessions import answer_challenge
 from crypto.identity.signing import SignedLabel, sign_object
 from crypto.mls.credentials import BasicCredential, Credential
-from crypto.mls.framing import MLSMessage, encode_message
 from crypto.mls.group import generate_key_package
 from crypto.mls.key_package import KeyPackage
+from crypto.mls.mls_message import MLSMessage, encode_message
 from crypto.secret import Secret
 from crypto.suites import SUITES, X_WING, CipherSuite
 from crypto.wire import Fixed, Uint8, Uint32, Uint64, decode_as, encode, struct

@@ -7,18 +7,10 @@ from dataclasses import replace
 from crypto.mls import messages
 from crypto.mls.credentials import BasicCredential
 from crypto.mls.extensions import Extension, ExtensionType, RequiredCapabilities
-from crypto.mls.framing import (
-    AnyContent,
-    ApplicationContent,
-    ExternalSenderIndex,
-    FramedContent,
-    MemberSender,
-    ProposalContent,
-    PublicMessage,
-    WireFormat,
-    decode_message,
-)
+from crypto.mls.framing import AnyContent, ApplicationContent, FramedContent, ProposalContent, PublicMessage
 from crypto.mls.group import Group, external_join, propose_as_external_sender, propose_own_addition, verify_group_info
+from crypto.mls.headers import ExternalSenderIndex, MemberSender, ProtocolVersion, WireFormat
+from crypto.mls.mls_message import decode_message
 from crypto.mls.proposals import (
     Add,
     AnyProposal,
@@ -33,8 +25,9 @@ from crypto.mls.proposals import (
 )
 from crypto.mls.protection import open_private, open_sender_data
 from crypto.mls.psk import PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage
-from crypto.mls.tree_nodes import ProtocolVersion, UpdateSource, sign_leaf_node
+from crypto.mls.tree_nodes import UpdateSource
 from crypto.wire import encode
+from tests.crypto.identities import signed_leaf
 from tests.crypto.world import NOW
 from tests.fuzzing.world import KNOWN_PSK, OPEN, SUITE, external_senders, find_psk, world
 
@@ -62,7 +55,7 @@ def update() -> Update:
     state = world().ada.state
     pair = SUITE.generate_hpke_key_pair()
     unsigned = replace(state.leaf(state.own_leaf), encryption_key=pair.public, source=UpdateSource())
-    return Update(sign_leaf_node(SUITE, state.signer, unsigned, state.context.group_id, state.own_leaf))
+    return Update(signed_leaf(SUITE, state.signer, unsigned, state.context.group_id, state.own_leaf))
 
 
 def commits() -> list[Commit]:

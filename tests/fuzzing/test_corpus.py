@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from crypto.errors import DecodeError
-from crypto.mls.framing import MLSMessage
+from crypto.mls.mls_message import MLSMessage
 from crypto.wire import decode_as
 from tests.fuzzing import corpus
 from tests.fuzzing.mutations import mutate

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from crypto.mls.key_package import KeyPackage, sign_key_package
-from crypto.mls.tree_nodes import LeafIndex, LeafNode, sign_leaf_node
+from crypto.mls.tree_nodes import LeafIndex, LeafNode
 from crypto.suites import SignatureKeyPair
+from tests.crypto.identities import signed_leaf
 from tests.fuzzing.world import SUITE
 
 FIRST_LEAF = LeafIndex(0)
@@ -61,7 +62,7 @@ def signed_anew(
     def sign(part: Any) -> Any:
         match part:
             case LeafNode(signature_key=key) if key in keyring:
-                return sign_leaf_node(SUITE, keyring[key], part, group_id, leaf_index)
+                return signed_leaf(SUITE, keyring[key], part, group_id, leaf_index)
             case KeyPackage(leaf_node=LeafNode(signature_key=key)) if key in keyring:
                 return sign_key_package(SUITE, keyring[key], part)
             case _:

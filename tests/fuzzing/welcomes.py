@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from crypto.errors import DecodeError, RuleViolation
 from crypto.kem import HPKEKeyPair
-from crypto.mls.framing import MLSMessage, decode_message, encode_message
 from crypto.mls.group import Group, join
 from crypto.mls.key_schedule import GroupContext, confirmation_tag, epoch_secrets, welcome_key_nonce
-from crypto.mls.psk import psk_secret
+from crypto.mls.mls_message import MLSMessage, decode_message, encode_message
+from crypto.mls.psk import derive_psk_secret
 from crypto.mls.snapshot import load, rows
 from crypto.mls.state import PSKLookup, find_psks, own_psks_first
 from crypto.mls.welcome import EncryptedGroupSecrets, GroupInfo, GroupSecrets, Welcome
@@ -79,12 +79,12 @@ class Inside:
         return SUITE.aead_open(key, nonce, b"", self.welcome.encrypted_group_info)
 
     def _key_nonce(self, secrets: GroupSecrets) -> tuple[Secret, bytes]:
-        return welcome_key_nonce(SUITE, secrets.joiner_secret, self._chained(secrets))
+        return welcome_key_nonce(SUITE, secrets.joiner_secret, self._psk_secret(secrets))
 
-    def _chained(self, secrets: GroupSecrets) -> Secret:
+    def _psk_secret(self, secrets: GroupSecrets) -> Secret:
         """What the pre-shared keys give; a sender need not know those that it names."""
         try:
-            return psk_secret(SUITE, find_psks("W3", secrets.psks, _lookup(self.invitation)))
+            return derive_psk_secret(SUITE, find_psks("W3", secrets.psks, _lookup(self.invitation)))
         except RuleViolation:
             return SUITE.zero_secret
 
@@ -104,7 +104,7 @@ class Inside:
         given = decode(GroupSecrets, self.secrets()) if secrets is None else secrets
 
         def tag(context: GroupContext) -> bytes:
-            epoch = epoch_secrets(SUITE, given.joiner_secret, self._chained(given), encode(context))
+            epoch = epoch_secrets(SUITE, given.joiner_secret, self._psk_secret(given), encode(context))
             return confirmation_tag(SUITE, epoch.confirmation_key, context.confirmed_transcript_hash)
 
         return group_info_signed_anew(group_info, tag)

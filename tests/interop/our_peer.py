@@ -23,12 +23,13 @@ from crypto.mls.group import (
     verify_key_package,
 )
 from crypto.mls.key_package import KeyPackageBundle
+from crypto.mls.mls_message import encode_message
 from crypto.mls.snapshot import load, rows
 from crypto.mls.tree_nodes import LeafIndex, Lifetime
-from crypto.suites import suite
+from crypto.suites import suite_of
 from tests.interop.peers import Received, Sent, now
 
-SUITE = suite(1)
+SUITE = suite_of(1)
 
 
 class OurPeer:
@@ -55,7 +56,7 @@ class OurPeer:
     def key_package(self) -> bytes:
         bundle = self._bundle()
         self.bundles[bundle.reference] = bundle
-        return bundle.message()
+        return encode_message(bundle.key_package)
 
     def create(self) -> None:
         self.group = create_group(

@@ -22,8 +22,8 @@ from typing import Any, Literal, Protocol
 
 import pytest
 
-from crypto.mls.framing import WireFormat
 from crypto.mls.group import Group, Member
+from crypto.mls.headers import WireFormat
 
 PUBLIC, PRIVATE = WireFormat.PUBLIC_MESSAGE, WireFormat.PRIVATE_MESSAGE
 UNLIMITED = 1_000_000

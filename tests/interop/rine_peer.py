@@ -12,8 +12,8 @@ import rine_mls
 
 from crypto.mls.credentials import BasicCredential
 from crypto.mls.extensions import ExtensionType, find_extension
-from crypto.mls.framing import decode_message
 from crypto.mls.group import Group, Member
+from crypto.mls.mls_message import decode_message
 from crypto.mls.welcome import GroupInfo
 from tests.interop.peers import Received, Sent
 

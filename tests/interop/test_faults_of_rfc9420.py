@@ -25,8 +25,9 @@ from rfc9420.messages.messages import MLSCiphertext, MLSPlaintext
 from crypto.errors import AuthenticationError, GenerationUsed
 from crypto.mls import commit as commit_module
 from crypto.mls import joining
-from crypto.mls.framing import PublicMessage, decode_message
+from crypto.mls.framing import PublicMessage
 from crypto.mls.group import generate_key_package, verify_key_package
+from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.proposals import Commit
 from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.snapshot import rows
@@ -272,7 +273,7 @@ def test_it_adds_by_a_key_package_that_has_expired() -> None:
     day = 86_400
     lifetime = Lifetime(now() - 300 * day, now() - 200 * day)
     bundle = generate_key_package(SUITE, late.credential, late.signer, lifetime=lifetime)
-    assert_refused("L9", lambda: verify_key_package(bundle.message(), now()))
+    assert_refused("L9", lambda: verify_key_package(encode_message(bundle.key_package), now()))
     theirs = TheirKeyPackage.deserialize(encode(bundle.key_package))
     proposal = them.propose(them.group.create_add_proposal(theirs, them.signing_key))
     assert_refused("L10", lambda: us.process(proposal, them.identity), us.view)

@@ -10,7 +10,7 @@ from crypto.errors import RuleViolation
 from crypto.mls.extensions import Extension, ExtensionType, ExternalSender, RequiredCapabilities
 from crypto.mls.psk import ExternalPSK, ResumptionPSK, ResumptionPSKUsage
 from crypto.secret import Secret
-from crypto.suites import suite
+from crypto.suites import suite_of
 from crypto.wire import encode, encode_as
 from tests.interop.mixed_world import MixedWorld, world_of
 from tests.interop.our_peer import OurPeer
@@ -72,7 +72,7 @@ def test_a_group_ends_by_reinit() -> None:
     mls-rs makes no commit there but still sends data, which we refuse. Its binding cannot join what comes after.
     """
     world, (us, them) = world_of("ours", "mls-rs")
-    us.group, message = us.view.propose_reinit(b"what comes after", suite(1), (), now=now())
+    us.group, message = us.view.propose_reinit(b"what comes after", suite_of(1), (), now=now())
     world.propose(us, message)
     commit(world, us, with_path=False)
     with pytest.raises(RuleViolation, match="U15"):

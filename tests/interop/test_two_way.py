@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from crypto.errors import GenerationUsed
-from crypto.mls.framing import PrivateMessage, PublicMessage, decode_message
+from crypto.mls.framing import PrivateMessage, PublicMessage
+from crypto.mls.mls_message import decode_message
 from tests.interop import peers
 from tests.interop.mixed_world import MixedWorld, world_of
 from tests.interop.our_peer import OurPeer

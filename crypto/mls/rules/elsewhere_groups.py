@@ -29,7 +29,7 @@ PROPOSALS = (
         "A ReInit does not go back to a lower version.",
         "§12.1.5",
         How.BUILT_IN,
-        ("crypto.mls.tree_nodes.ProtocolVersion",),
+        ("crypto.mls.headers.ProtocolVersion",),
         "There is one version, and no other decodes.",
     ),
     Elsewhere(

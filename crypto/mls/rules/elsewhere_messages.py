@@ -9,34 +9,34 @@ from crypto.mls.rules.how import Elsewhere, How
 
 CODEC = (
     Elsewhere(
-        "C1", "The presence byte of an optional is 0 or 1.", "§2.1.1", How.STEP, ("crypto.wire._optional_codec",)
+        "C1", "The presence byte of an optional is 0 or 1.", "§2.1.1", How.STEP, ("crypto.codecs.optional_codec",)
     ),
     Elsewhere(
-        "C2", "A vector's length stands in its shortest form.", "§2.1.2", How.STEP, ("crypto.wire._decode_length",)
+        "C2", "A vector's length stands in its shortest form.", "§2.1.2", How.STEP, ("crypto.codecs._decode_length",)
     ),
     Elsewhere(
-        "C3", "A length prefix of the unused class is refused.", "§2.1.2", How.STEP, ("crypto.wire._decode_length",)
+        "C3", "A length prefix of the unused class is refused.", "§2.1.2", How.STEP, ("crypto.codecs._decode_length",)
     ),
     Elsewhere(
         "C4",
         "A length fits the bytes that are left, and an input our cap, before anything is allocated.",
         "§2.1.2",
         How.STEP,
-        ("crypto.wire._decode_length", "crypto.wire.decode_prefix"),
+        ("crypto.codecs._decode_length", "crypto.wire.decode_prefix"),
     ),
     Elsewhere(
         "C5",
         "Nothing is left over after a message, nor inside a vector or what an extension holds.",
         "own",
         How.STEP,
-        ("crypto.wire.decode_as", "crypto.wire._vector_codec"),
+        ("crypto.wire.decode_as", "crypto.codecs.vector_codec"),
     ),
     Elsewhere(
         "C6",
         "A version, wire format, type of content, sender, node, proposal or PSK that is none is refused.",
         "§6, §7.8, §8.4",
         How.STEP,
-        ("crypto.wire._enum_codec", "crypto.wire._select_codec"),
+        ("crypto.codecs.enum_codec", "crypto.codecs.select_codec"),
     ),
     Elsewhere(
         "C7",
@@ -80,7 +80,7 @@ CODEC = (
         "What comes in numbers is bounded: items of a vector, proposals, PSKs, extensions, members.",
         "§2.1.2",
         How.STEP,
-        ("crypto.wire._vector_codec", "crypto.mls.psk.psk_secret"),
+        ("crypto.codecs.vector_codec", "crypto.mls.psk.derive_psk_secret"),
         "Every list of the codec has a bound too; nesting is as deep as the structs are, which hold no recursion.",
     ),
     Elsewhere(
@@ -128,7 +128,7 @@ FRAMING = (
         "A signature verifies under the key that the sender's type names, with that type's label and group context.",
         "§6.1",
         How.STEP,
-        ("crypto.mls.protection.verify_signature", "crypto.mls.messages._public_sender"),
+        ("crypto.mls.protection.verify_framed_content", "crypto.mls.messages._public_sender"),
     ),
     Elsewhere(
         "F12",
@@ -192,7 +192,7 @@ KEY_SCHEDULE = (
         "The order of PSKs is that of the proposals, of the Welcome and of the derivation.",
         "§8.4",
         How.BUILT_IN,
-        ("crypto.mls.psk.psk_secret",),
+        ("crypto.mls.psk.derive_psk_secret",),
         "The index enters each derivation; another order gives another epoch, whose confirmation tag does not hold.",
     ),
     Elsewhere(
@@ -200,7 +200,7 @@ KEY_SCHEDULE = (
         "A PSK's nonce is fresh at each use; no PSK and no path are all-zero inputs.",
         "§8.4, §12.4.2",
         How.BUILT_IN,
-        ("crypto.mls.proposing.generate_psk_id", "crypto.mls.psk.psk_secret", "crypto.mls.commit._without_path"),
+        ("crypto.mls.proposing.generate_psk_id", "crypto.mls.psk.derive_psk_secret", "crypto.mls.commit._without_path"),
     ),
     Elsewhere(
         "S3",

@@ -106,7 +106,7 @@ KEY_PACKAGES = (
         "A key package and the message around it are of one version.",
         "§10",
         How.BUILT_IN,
-        ("crypto.mls.tree_nodes.ProtocolVersion",),
+        ("crypto.mls.headers.ProtocolVersion",),
         "There is one version, and no other decodes.",
     ),
     Elsewhere(

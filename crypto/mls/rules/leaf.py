@@ -20,15 +20,16 @@ from crypto.mls.extensions import (
     RequiredCapabilities,
     find_extension,
 )
+from crypto.mls.headers import ProtocolVersion
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.roster import Roster
 from crypto.mls.tree_nodes import (
     Capabilities,
     CommitSource,
     KeyPackageSource,
+    LeafContents,
     LeafNode,
     Lifetime,
-    ProtocolVersion,
     UpdateSource,
 )
 from crypto.suites import CipherSuite
@@ -54,8 +55,8 @@ def check_standing_leaf(suite: CipherSuite, leaf: LeafNode) -> None:
     l20_public_key(suite, leaf.encryption_key)
 
 
-def check_own_extensions(leaf: LeafNode) -> None:
-    """Apply to a leaf of ours the rules that its extensions could break: they come from our caller."""
+def check_own_extensions(leaf: LeafContents) -> None:
+    """Apply to what a leaf of ours will say the rules that its extensions could break: they come from our caller."""
     l6_own_extensions(leaf)
     l17_leaf_extensions(leaf.extensions)
     l18_extension_types_unique(leaf.extensions)
@@ -118,7 +119,7 @@ def l5_own_credential_type(leaf: LeafNode) -> None:
         raise RuleViolation("L5", "a leaf does not list its own credential type")
 
 
-def l6_own_extensions(leaf: LeafNode) -> None:
+def l6_own_extensions(leaf: LeafNode | LeafContents) -> None:
     """A leaf lists every extension that it carries, but the default ones, §7.2, §7.3."""
     for extension in leaf.extensions:
         if (

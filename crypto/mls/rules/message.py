@@ -13,17 +13,8 @@ from typing import assert_never
 
 from crypto.errors import FutureEpoch, PastEpoch, RuleViolation
 from crypto.mls.extensions import ExternalSender
-from crypto.mls.framing import (
-    AnyContent,
-    ApplicationContent,
-    ExternalSenderIndex,
-    FramedContent,
-    MemberSender,
-    NewMemberCommitSender,
-    NewMemberProposalSender,
-    ProposalContent,
-    PublicMessage,
-)
+from crypto.mls.framing import AnyContent, ApplicationContent, FramedContent, ProposalContent, PublicMessage
+from crypto.mls.headers import ExternalSenderIndex, MemberSender, NewMemberCommitSender, NewMemberProposalSender
 from crypto.mls.proposals import PENDING_MAX, Add, CheckedProposal, Commit
 from crypto.mls.roster import Member
 from crypto.mls.tree_nodes import LeafIndex

@@ -17,6 +17,7 @@ from client_lib.engine.identity import Identity
 from client_lib.events import Event
 from client_lib.store import MemoryStore, Put, StoredMessage
 from crypto.identity.accounts import derive_recovery_phrase
+from crypto.mls.mls_message import encode_message
 from crypto.public import parse_message_header
 from crypto.secret import Secret
 from crypto.wire import encode
@@ -161,7 +162,9 @@ class Person:
         self.restart()
         self.apply(self.engine.receive([frames.KeyPackages(40)], NOW_MS).draft)
         relay.packages[self.account_id] = deque(
-            own.bundle.message() for own in self.engine.unpublished_key_packages if not own.is_last_resort
+            encode_message(own.bundle.key_package)
+            for own in self.engine.unpublished_key_packages
+            if not own.is_last_resort
         )
 
     @property
