@@ -49,10 +49,10 @@ fuzz: $(INSTALLED) ## Fuzz everything that takes bytes into crypto, ten minutes 
 	@$(VENV_PYTHON) -m tests.fuzzing $(ARGS)
 
 rules: $(INSTALLED) ## Write docs/mls-rules.md again from the code
-	@$(VENV_PYTHON) -m tests.contracts.mls_rules
+	@$(VENV_PYTHON) -m tests.contracts.mls_rules $(ARGS)
 
 surface: $(INSTALLED) ## Write the listing of public names again, for review
-	@$(VENV_PYTHON) -m tests.contracts.surface
+	@$(VENV_PYTHON) -m tests.contracts.surface $(ARGS)
 
 # Needs uv. Keeps the pins that still fit; make lock ARGS=--upgrade takes the newest.
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url

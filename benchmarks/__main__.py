@@ -14,6 +14,7 @@ from benchmarks import chart, client_figures, crypto_figures, machine, report, s
 from benchmarks.crypto_report import CHART
 from benchmarks.figures import Figures
 from benchmarks.processes import BenchmarkError
+from sealdesk_cli.errors import while_read
 
 RESULTS = Path(__file__).with_name("results")
 AREAS = ("crypto", "server", "client")
@@ -95,4 +96,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(while_read(main))

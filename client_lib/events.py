@@ -94,6 +94,13 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
+class Offline:
+    """There is no connection to the server now, and why. It is tried again for as long as the client is open."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class CaughtUp:
     """Everything that waited at the server when we connected has been processed."""
 
@@ -109,5 +116,6 @@ Event = (
     | ChatLeft
     | ChatStuck
     | Alert
+    | Offline
     | CaughtUp
 )

@@ -17,7 +17,7 @@ from typing import Any, TypeVar, assert_never
 
 from client_lib.engine import Draft, Engine, LogGap
 from client_lib.errors import ClientError, ServerError, StoreError, TransportError, TrustError
-from client_lib.events import Alert, ChangeDone, ChangeFailed, Event
+from client_lib.events import Alert, ChangeDone, ChangeFailed, Event, Offline
 from client_lib.store.model import Put, Store
 from client_lib.transport import Backoff, Connected, Disconnected, HttpTransport, Received, Stream, StreamEvent
 from crypto.mls.group import encode_message
@@ -201,7 +201,7 @@ class Runtime:
                         await self._happened(event)
             except (ClientError, LogGap) as error:
                 self._troubles += 1
-                self._tell(Alert(None, f"disconnected, trying again: {error}"))
+                self._tell(Offline(str(error)))
             finally:
                 self.is_connected = False
                 await self._stream.close()
@@ -222,7 +222,7 @@ class Runtime:
                 self._troubles = 0
             case Disconnected(error):
                 self.is_connected = False
-                self._tell(Alert(None, f"disconnected, trying again: {error}"))
+                self._tell(Offline(str(error)))
             case _:
                 assert_never(event)
 

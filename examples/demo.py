@@ -26,6 +26,7 @@ from backend.operator import OperatorError
 from examples.search import BlindSearch, Place, search, windows
 from examples.stage import Held, Person, Stage, StageError, ended_by_signals
 from examples.telling import Row, Telling
+from sealdesk_cli.errors import while_read
 
 CONTACTS = {
     "Clara": {"Wim": "Wim (workshop)", "Triage": "Repair desk"},
@@ -314,4 +315,4 @@ def make_png(width: int) -> bytes:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(while_read(main))

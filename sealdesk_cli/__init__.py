@@ -7,12 +7,11 @@ knows both. Nothing that somebody else wrote reaches the terminal but through `o
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sealdesk_cli.errors import CommandError, Exit
+from sealdesk_cli.errors import CommandError, Exit, while_read
 from sealdesk_cli.parser import build_parser
 
 if TYPE_CHECKING:
@@ -23,19 +22,17 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns its exit code (`errors.Exit`); prints at most one line about what went wrong."""
+    return while_read(lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
-        try:
-            options = build_parser().parse_args(arguments)
-        finally:
-            sys.stdout.flush()  # what --help has printed
+        options = build_parser().parse_args(arguments)
         # Only now the libraries: help and a mistyped command need none of them.
         runner: ModuleType = importlib.import_module("sealdesk_cli.runner")
     except CommandError as error:
         sys.stderr.write(f"sealdesk: {error}\n")
         return error.code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the end of Python has nothing to flush
-        return Exit.BROKEN_PIPE
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     code: int = runner.run(options)

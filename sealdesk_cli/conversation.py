@@ -9,6 +9,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from client_lib import Client, Message, Status, TrustError
+from client_lib.events import Offline
 from sealdesk_cli import output
 from sealdesk_cli.errors import CommandError, Exit
 from sealdesk_cli.records import (
@@ -52,6 +53,8 @@ async def send(options: Namespace) -> None:
         raise CommandError("there is nothing to send: give a text, or --attach a file", Exit.USAGE)
     async with opened(options) as client:
         online = await catch_up(client)
+        if files and not online:
+            raise CommandError("nothing was sent: a file goes out only while the server answers", Exit.UNREACHABLE)
         chat = await chat_with(client, options.to)
         answered = message_of([chat], options.reply_to) if options.reply_to is not None else None
         sent = await chat.send(text, attach=files, reply_to=answered)
@@ -66,7 +69,7 @@ async def listen(options: Namespace) -> None:
     """`sealdesk listen`."""
     folder = Path(options.save) if options.save is not None else None
     async with opened(options) as client:
-        telling = asyncio.create_task(_tell_events(client, options.json))
+        telling = asyncio.create_task(_tell_events(client, options.json, options.once))
         try:
             if options.once:
                 await catch_up(client)
@@ -114,7 +117,7 @@ async def _save(message: Message, folder: Path) -> Saved:
     return saved
 
 
-async def _tell_events(client: Client, as_json: bool) -> None:
+async def _tell_events(client: Client, as_json: bool, once: bool) -> None:
     async for event in client.events():
         chats = {chat.chat_id: chat for chat in client.chats}
         if as_json:
@@ -123,7 +126,7 @@ async def _tell_events(client: Client, as_json: bool) -> None:
                 output.record(record)
         else:
             line = event_line(chats, event)
-            if line is not None:
+            if line is not None and not (once and isinstance(event, Offline)):  # `catch_up` says that
                 output.note(line)
 
 

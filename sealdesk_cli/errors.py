@@ -1,7 +1,10 @@
-"""How a command ends: exit codes, and the error that carries one."""
+"""How a command ends: exit codes, the error that carries one, and what happens when nobody reads any more."""
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable
 from enum import IntEnum
 
 
@@ -33,3 +36,22 @@ class CommandError(Exception):
     def __init__(self, text: str, code: Exit = Exit.FAILED) -> None:
         super().__init__(text)
         self.code = code
+
+
+def while_read(program: Callable[[], int]) -> int:
+    """Run a program, and end it without a word when the reader of its output goes away, as `head` does.
+
+    Returns its exit code, or 141: what a shell says of a program that ended for this reason.
+    """
+    try:
+        try:
+            return program()
+        finally:
+            sys.stdout.flush()  # now, not at the end of Python, where it would be a complaint
+    except BrokenPipeError:
+        pass
+    except SystemExit as ending:  # rich's way of ending for the same reason
+        if not isinstance(ending.__context__, BrokenPipeError):
+            raise
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer goes nowhere
+    return Exit.BROKEN_PIPE

@@ -8,13 +8,13 @@ from client_lib import Chat, Person
 from sealdesk_cli import output
 from sealdesk_cli.errors import CommandError
 from sealdesk_cli.records import chat_line, chat_record
-from sealdesk_cli.session import address_of, catch_up, chat_of, opened
+from sealdesk_cli.session import address_of, chat_of, opened, reach_server
 
 
 async def new(options: Namespace) -> None:
     """`sealdesk group new`."""
     async with opened(options) as client:
-        await catch_up(client)
+        await reach_server(client, "nothing was changed")
         chat = await client.group_chat(*_distinct([address_of(client, who) for who in options.who]))
         _report(chat, client.me, options.json)
 
@@ -22,7 +22,7 @@ async def new(options: Namespace) -> None:
 async def add(options: Namespace) -> None:
     """`sealdesk group add`."""
     async with opened(options) as client:
-        await catch_up(client)
+        await reach_server(client, "nothing was changed")
         chat = _group(chat_of(client, options.chat))
         addresses = _distinct([address_of(client, who) for who in options.who])
         present = [member.name for member in chat.members if member.address in addresses]
@@ -35,7 +35,7 @@ async def add(options: Namespace) -> None:
 async def remove(options: Namespace) -> None:
     """`sealdesk group remove`."""
     async with opened(options) as client:
-        await catch_up(client)
+        await reach_server(client, "nothing was changed")
         chat = _group(chat_of(client, options.chat))
         addresses = _distinct([address_of(client, who) for who in options.who])
         if client.me.address in addresses:

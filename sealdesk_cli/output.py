@@ -31,11 +31,6 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def abandon() -> None:
-    """The reader has gone: let Python's flush at exit go nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def line(text: str = "") -> None:
     """One line of what was asked for."""
     sys.stdout.write(one_line(text) + "\n")

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import argparse
 from importlib.metadata import PackageNotFoundError, version
+from shutil import get_terminal_size
 from textwrap import fill
 from typing import Any, NoReturn
 
 from sealdesk_cli.errors import CommandError, Exit
+
+COLUMNS_MAX = 100
 
 OVERVIEW = """\
 Two terminals are enough to talk. In the first:
@@ -30,24 +33,30 @@ In the second:
 """
 
 CONVENTIONS = """\
-STORE is a file: everything one person has, encrypted. One command at a time can use it.
+STORE is a file: everything one person has, encrypted. One command at a time can use it: stop
+`listen` (Ctrl-C) to send.
 WHO is an address (32 characters) or the name that you gave it with `sealdesk contact`.
 CHAT is the id of a chat, or its first 6 digits or more; `sealdesk chats` lists them.
 
-Environment: SEALDESK_PASSPHRASE opens a store that has no key file; SEALDESK_DEBUG=1 adds a traceback to an error. The
-server's settings are variables too, see docs/settings.md.
+Environment: SEALDESK_PASSPHRASE opens a store that has no key file; SEALDESK_DEBUG=1 adds a
+traceback to an error. The server's settings are variables too, see docs/settings.md.
 
-Exit codes: 0 done; 1 refused or not possible; 2 the command line is not understood; 3 the server was not reached, try
-again later; 4 the store is in use, locked or damaged; 5 something is not what it claims to be; 70 a fault of Sealdesk;
-130 Ctrl-C.
+Exit codes: 0 done; 1 refused or not possible; 2 the command line is not understood; 3 the server
+was not reached, try again later; 4 the store is in use, locked or damaged; 5 something is not what
+it claims to be; 70 a fault of Sealdesk; 130 Ctrl-C; 141 the reader of the output went away.
 """
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    """Lines of 100 columns at most, on a wider terminal too: longer ones are hard to read."""
+    return argparse.RawDescriptionHelpFormatter(prog, width=min(get_terminal_size().columns, COLUMNS_MAX) - 2)
 
 
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are one line, and repeat nothing that may be a secret."""
 
     def __init__(self, **settings: Any) -> None:
-        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        settings.setdefault("formatter_class", _formatter)
         super().__init__(allow_abbrev=False, **settings)
 
     def error(self, message: str) -> NoReturn:
@@ -163,9 +172,9 @@ def _add_conversation(commands: Any) -> None:
         "send",
         "conversation:send",
         "send a message or a file",
-        "Sends to a person (opening a private chat if there is none) or to a chat. What cannot go out now is kept, and "
-        "goes out with the next command that reaches the server. Other users of a machine can see command lines: with "
-        "- as the text, it is read from standard input.",
+        "Sends to a person (opening a private chat if there is none) or to a chat. A text that cannot go out now is "
+        "kept, and goes out with the next command that reaches the server; a file needs the server. Other users of a "
+        "machine can see command lines: with - as the text, it is read from standard input.",
         'sealdesk send alice.sealdesk bob "The contract" --attach contract.pdf\n'
         "  sealdesk send alice.sealdesk 3fa94c - < letter.txt",
     )
@@ -234,7 +243,8 @@ def _add_group(commands: Any) -> None:
     parser = commands.add_parser(
         "group",
         help="open a group chat, add and remove people",
-        description="Group chats. Whoever is added reads what is sent from then on; whoever is removed, nothing more.",
+        description="Group chats. Whoever is added reads what is sent from then on; whoever is removed, no more.",
+        epilog="example:\n  sealdesk group new alice.sealdesk bob carol\n",
     )
     actions = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, parents, about, example in (

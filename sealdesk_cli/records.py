@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from client_lib import Attachment, Chat, Message, Person, Status
-from client_lib.events import Alert, ChatJoined, ChatLeft, ChatStuck, Event, MembersChanged, MessageFailed
+from client_lib.events import Alert, ChatJoined, ChatLeft, ChatStuck, Event, MembersChanged, MessageFailed, Offline
 from sealdesk_cli.output import SHORT_ID, when
 
 Saved = Mapping[int, Path | str]
@@ -106,6 +106,8 @@ def event_record(chats: Mapping[bytes, Chat], event: Event) -> dict[str, object]
             return {"event": "failed", "chat": chat_id.hex(), "reason": reason}
         case Alert(chat_id, text):
             return {"event": "alert", "chat": chat_id.hex() if chat_id is not None else None, "reason": text}
+        case Offline(reason):
+            return {"event": "offline", "reason": reason}
         case _:
             return None
 
@@ -126,6 +128,8 @@ def event_line(chats: Mapping[bytes, Chat], event: Event) -> str | None:
             return f"A message to chat {short(chat_id.hex())} was refused for good: {reason}"
         case Alert(_, text):
             return text
+        case Offline(reason):
+            return f"No connection now: {reason}"
         case _:
             return None
 

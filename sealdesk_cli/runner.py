@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
-import sys
 import traceback
 from argparse import Namespace
 from pathlib import Path
@@ -22,13 +21,9 @@ def run(options: Namespace) -> int:
     output.prepare()
     forbid_core_dumps()
     try:
-        try:
-            _call(options)
-        finally:
-            sys.stdout.flush()
+        _call(options)
     except BrokenPipeError:
-        output.abandon()
-        return Exit.BROKEN_PIPE
+        raise  # not a bug: `errors.while_read` ends the program
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except (CommandError, ClientError) as error:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from client_lib import Chat, Client, Message
-from client_lib.events import Alert, CaughtUp
+from client_lib.events import CaughtUp, Offline
 from sealdesk_cli import output, passphrases
 from sealdesk_cli.errors import CommandError, Exit
 
@@ -49,14 +49,20 @@ async def catch_up(client: Client) -> bool:
                 match event:
                     case CaughtUp():
                         return True
-                    case Alert(chat_id=None):
-                        output.note(f"{event.text}; going on with what is here")
+                    case Offline(reason):
+                        output.note(f"No connection now: {reason}")
                         return False
                     case _:
                         continue
     except TimeoutError:
-        output.note("the server does not say what is new; going on with what is here")
+        output.note(f"The server has not said what is new within {CATCH_UP_S:.0f} s.")
     return False
+
+
+async def reach_server(client: Client, otherwise: str) -> None:
+    """The same, for what is nothing without the server. Raises CommandError: `otherwise`, what did not happen."""
+    if not await catch_up(client):
+        raise CommandError(f"{otherwise}: try again when the server answers", Exit.UNREACHABLE)
 
 
 def address_of(client: Client, who: str) -> str:

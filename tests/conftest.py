@@ -197,3 +197,22 @@ def _free_port() -> int:
 def unused_port() -> int:
     """A loopback port on which nothing listens."""
     return _free_port()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
+    """A path or name that is not there: pytest-xdist's workers keep what pytest says of it to themselves."""
+    try:
+        return (yield)
+    except pytest.UsageError as error:
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput["refused"] = list(error.args)
+        raise
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """So that the first of them ends the run with pytest's own words."""
+    refused = getattr(node, "workeroutput", {}).get("refused")
+    if refused:
+        raise pytest.UsageError(*refused)

@@ -66,8 +66,13 @@ class Bot:
         return handler
 
     def run(self) -> None:
-        """Serve until SIGINT or SIGTERM; the message being handled is finished first."""
+        """Serve until SIGINT or SIGTERM; the message being handled is finished first.
+
+        Says so on standard error, or where the program sends its log.
+        """
         forbid_core_dumps()
+        logging.basicConfig(format="%(message)s")
+        log.setLevel(logging.INFO)
         asyncio.run(self.serve())
 
     async def serve(self) -> None:
@@ -77,6 +82,7 @@ class Bot:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
         async with await Client.open(self._path, passphrase=self._passphrase) as client:
+            log.info("Listening as %s; Ctrl-C or SIGTERM stops it.", client.me.address)
             async for message in client.follow(CONSUMER, until=stop):
                 assert message.position is not None
                 with turns.turn(CONSUMER, message.chat.chat_id, message.position):

@@ -41,7 +41,9 @@ class StoreLock:
             except BlockingIOError as error:
                 holder = os.read(self._descriptor, 20).decode("ascii", "replace").strip()
                 process = f"process {holder}" if holder.isdigit() else "another process"
-                raise StoreError(f"{store} is in use by {process}: stop it first, or use another store") from error
+                raise StoreError(
+                    f"{store} is in use by {process}, one at a time may use it: stop that one (Ctrl-C) and try again"
+                ) from error
             except OSError as error:
                 raise StoreError(f"cannot lock {store}: {error.strerror}; keep it on a local disk") from error
             try:

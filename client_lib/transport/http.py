@@ -259,7 +259,7 @@ class HttpTransport:
 
 def unreachable(address: ServerAddress) -> TransportError:
     """The error for a connection that failed or broke off."""
-    return TransportError(f"{address.url} does not answer: check the network and the server, then try again")
+    return TransportError(f"{address.url} does not answer: check the network and the server")
 
 
 def untrusted(address: ServerAddress) -> TransportError:

@@ -18,6 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from sealdesk_cli.errors import while_read
 from tests.audit import kit
 from tests.contracts.tree import ROOT
 
@@ -106,4 +107,4 @@ def _show(console: Console, found: kit.Kit) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(while_read(main))

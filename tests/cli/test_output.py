@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -67,12 +66,19 @@ def test_a_terminal_that_lacks_a_letter_gets_its_escape(monkeypatch: pytest.Monk
     assert stream.buffer.getvalue() == b"gr\\xfcn \\U0001f49a\n"
 
 
-def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "program",
+    [
+        "runner._call = lambda _: [output.line('x' * 1000) for _ in range(1000)]\nprogram = lambda: runner.run(None)",
+        "program = lambda: [Console().print('x' * 1000) for _ in range(1000)]",
+    ],
+    ids=["ours", "rich"],
+)
+def test_a_reader_that_goes_away_is_no_error(program: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    code = "import sys\nfrom sealdesk_cli import output, runner\n"
-    code += "runner._call = lambda options: [output.line('x' * 1000) for _ in range(1000)]\n"
-    code += "sys.exit(runner.run(None))\n"
+    code = f"import sys\nfrom rich.console import Console\nfrom sealdesk_cli import errors, output, runner\n{program}\n"
+    code += "sys.exit(errors.while_read(program))\n"
     done = subprocess.run([sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, check=False)
     os.close(writing)
     assert (done.returncode, done.stderr) == (Exit.BROKEN_PIPE, b"")

@@ -7,17 +7,19 @@ Tests are found by their names (`test_l13_â€¦`) or by the mark `breaks("L13", â€
 
 from __future__ import annotations
 
+import argparse
 import ast
 import importlib
 import inspect
 import pkgutil
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from crypto.mls import rules
 from crypto.mls.rules.elsewhere import ELSEWHERE, How
+from sealdesk_cli.errors import while_read
 from tests.contracts.tree import ROOT
 
 PAGE = ROOT / "docs" / "mls-rules.md"
@@ -201,11 +203,18 @@ def _line(row: Row) -> str:
     return f"| {row.id} | {row.holds} | {row.section} | {where} | {broken_by} | {groups} |".replace("||", "| |")
 
 
-def main() -> None:
+def main() -> int:
     """Write the page."""
+    argparse.ArgumentParser(
+        prog="python -m tests.contracts.mls_rules",
+        description="Write docs/mls-rules.md again: every rule of MLS with its section, its function and the tests "
+        "that break it. Run it after a rule or such a test was added, renamed or removed, and commit what changes; "
+        "a test fails while the page is out of date.",
+    ).parse_args()
     PAGE.write_text(page(), "utf-8")
-    print(f"written: {PAGE.relative_to(Path.cwd())}")
+    print(f"written: {PAGE.relative_to(ROOT)}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(while_read(main))

@@ -3,16 +3,19 @@
 `python -m tests.contracts.surface` (`make surface`) writes the listing and docs/settings.md again.
 """
 
+import argparse
 import dataclasses
 import enum
 import importlib
 import inspect
+import sys
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
 import msgspec
 
+from sealdesk_cli.errors import while_read
 from tests.contracts import settings_table
 from tests.contracts.tree import ROOT
 
@@ -149,11 +152,19 @@ def _name(annotation: Any) -> str:
     )
 
 
-def main() -> None:
+def main() -> int:
     """Write what is generated from code."""
-    LISTING.write_text(render(), "utf-8")
-    settings_table.PAGE.write_text(settings_table.render(), "utf-8")
+    argparse.ArgumentParser(
+        prog="python -m tests.contracts.surface",
+        description="Write the listing of public names and signatures, and docs/settings.md, again from the code. Run "
+        "it after a public name or a setting has changed, read what differs, and commit it; a test fails while either "
+        "is out of date.",
+    ).parse_args()
+    for path, text in ((LISTING, render()), (settings_table.PAGE, settings_table.render())):
+        path.write_text(text, "utf-8")
+        print(f"written: {path.relative_to(ROOT)}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(while_read(main))

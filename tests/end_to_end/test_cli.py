@@ -215,7 +215,8 @@ def test_listen_is_live_alone_on_its_store_and_goes_on_where_it_stopped(desk: De
             heard = json.loads(process.stdout.readline())
         assert heard["text"] == "while you listen"
         second = desk.run("listen", "bob.sealdesk", "--once")
-        assert second.failed(Exit.STORE, "in use", str(process.pid))
+        assert second.failed(Exit.STORE, "in use", str(process.pid), "Ctrl-C")
+        assert desk.run("send", "bob.sealdesk", "alice", "while I listen").failed(Exit.STORE, "in use", "Ctrl-C")
         process.send_signal(signal.SIGINT)
         assert process.wait(TIMEOUT_S) == Exit.INTERRUPTED
         assert process.stderr is not None
@@ -355,12 +356,20 @@ def test_a_message_sent_while_the_server_is_away_goes_out_when_it_is_back(server
 
     kept = desk.run("send", "alice.sealdesk", desk.addresses["bob"], "second", "--json")
     assert (kept.code, kept.records[0]["status"]) == (0, "sending")
-    assert "Not sent yet" in kept.err
+    away = f"No connection now: {server.url} does not answer: check the network and the server\n"
+    later = "Not sent yet: it is kept, and goes out with the next command that reaches the server.\n"
+    assert kept.err == away + later
     (tmp_path / "file").write_bytes(b"content")
     attached = desk.run("send", "alice.sealdesk", desk.addresses["bob"], "third", "--attach", "file")
-    assert attached.code == Exit.UNREACHABLE
-    assert desk.run("group", "new", "alice.sealdesk", desk.addresses["bob"]).code == Exit.UNREACHABLE
-    assert desk.run("chats", "alice.sealdesk").out.startswith(kept.records[0]["chat"][:12])
+    assert (attached.code, attached.out) == (Exit.UNREACHABLE, "")
+    assert attached.err == f"{away}sealdesk: nothing was sent: a file goes out only while the server answers\n"
+    for change in (("new", "alice.sealdesk"), ("remove", "alice.sealdesk", kept.records[0]["chat"])):
+        changed = desk.run("group", *change, desk.addresses["bob"])
+        assert (changed.code, changed.out) == (Exit.UNREACHABLE, "")
+        assert changed.err == f"{away}sealdesk: nothing was changed: try again when the server answers\n"
+    listed = desk.run("chats", "alice.sealdesk")
+    assert listed.out.startswith(kept.records[0]["chat"][:12])
+    assert listed.err == desk.run("listen", "alice.sealdesk", "--once").err == away
 
     server.start()
     assert desk.run("chats", "alice.sealdesk").code == 0

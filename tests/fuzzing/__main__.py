@@ -26,6 +26,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from sealdesk_cli.errors import while_read
 from tests.fuzzing.campaign import ROOT, Result, Run, keep, start
 from tests.fuzzing.targets import TARGETS
 
@@ -145,4 +146,4 @@ def _table(results: Sequence[Result]) -> str:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the runs that it began end with it
-    sys.exit(main())
+    sys.exit(while_read(main))

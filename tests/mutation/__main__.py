@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from sealdesk_cli.errors import while_read
 from tests.mutation import report
 from tests.mutation.operators import KINDS
 from tests.mutation.runner import Memory, Verdict, judge, map_lines
@@ -129,4 +130,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(while_read(main))

@@ -262,7 +262,8 @@ def test_r34_a_second_process_is_refused_and_told_who_has_the_store(
     path: Path, key_file: KeyFile, store: SQLiteStore
 ) -> None:
     answer = _child(_OPEN, path, key_file.path)
-    assert answer.stdout.strip() == f"{path} is in use by process {os.getpid()}: stop it first, or use another store"
+    holder = f"{path} is in use by process {os.getpid()}"
+    assert answer.stdout.strip() == f"{holder}, one at a time may use it: stop that one (Ctrl-C) and try again"
     store.close()
     assert _child(_OPEN, path, key_file.path).stdout.strip() == "opened"
 
