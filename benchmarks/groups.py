@@ -92,7 +92,7 @@ def merged(group: Group, message: bytes, now: int) -> Group:
     """The next epoch, from a commit as bytes."""
     staged = group.receive(message, now)
     assert isinstance(staged, StagedCommit)
-    return staged.merge()
+    return group.adopt(staged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,8 @@ def full_tree(suite: CipherSuite, candidates: Sequence[Candidate], now: int, ste
     view = _assembled(suite, candidates, now)
     committers = list(_spread_out(len(candidates)))
     for done, leaf in enumerate(committers):
-        view = _seated(view, leaf, candidates).commit(now=now).next_group
+        seated = _seated(view, leaf, candidates)
+        view = seated.adopt(seated.commit(now=now).next_epoch)
         step((done + 1) / len(committers))
     return FullTree(view, candidates)
 

@@ -5,9 +5,9 @@ A `Group` is a frozen value: one member's view of one epoch. Every operation ret
 leaves everything as it was. The rules for the caller:
 
 - Store the returned group, in one transaction with what it sends or shows, before that leaves or is shown.
-- A commit of ours is pending until the delivery service says that it won: then `group.adopt(pending.next_group)`. If
+- A commit of ours is pending until the delivery service says that it won: then `group.adopt(pending.next_epoch)`. If
   another commit won, drop it with its Welcome, process the other and say again what was wanted.
-- A commit of others is staged: look at who comes, goes and changes, and only then `group.adopt(staged.merge())`.
+- A commit of others is staged: look at who comes, goes and changes, and only then `group.adopt(staged)`.
 - Who a member is, and what it may do, is for the caller to judge: this module checks the protocol.
 - `now` is in Unix seconds. For a message that waited somewhere it is the time when it was sent, as far as known.
 """
@@ -18,29 +18,31 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from crypto.errors import DecodeError, UsageError
-from crypto.mls import group_info, messages, proposing
+from crypto.mls import group_info, proposing
 from crypto.mls.config import DEFAULT_CONFIG, GroupConfig
 from crypto.mls.creation import generate_group_state
 from crypto.mls.credentials import AnyCredential
 from crypto.mls.extensions import Extension
 from crypto.mls.external import create_external_commit
-from crypto.mls.framing import ExternalSenderIndex, NewMemberProposalSender, decode_message, encode_message
+from crypto.mls.framing import ExternalSenderIndex, NewMemberProposalSender, decode_message
 from crypto.mls.group_info import VerifiedGroupInfo
 from crypto.mls.group_view import (
     ApplicationMessage,
     Group,
+    NextEpoch,
     PendingCommit,
     Received,
     ReceivedProposal,
     StagedCommit,
+    pending_commit,
 )
-from crypto.mls.joining import OpenedWelcome, create_welcome, open_welcome
+from crypto.mls.joining import OpenedWelcome, open_welcome
 from crypto.mls.key_package import KeyPackageBundle, generate_key_package, generate_leaf_contents
 from crypto.mls.linked_groups import generate_first_commit
 from crypto.mls.proposals import Add, AnyProposal
 from crypto.mls.psk import ExternalPSK, KeptPSKs, ResumptionPSK, ResumptionPSKUsage
 from crypto.mls.roster import Member, member_of
-from crypto.mls.state import GroupState, PSKLookup, no_psks
+from crypto.mls.state import PSKLookup, no_psks
 from crypto.mls.tree_nodes import LeafIndex, Lifetime
 from crypto.mls.verified_key_package import VerifiedKeyPackage, verify_key_package
 from crypto.mls.welcome import GroupInfo, Welcome
@@ -54,6 +56,7 @@ __all__ = [
     "KeptPSKs",
     "KeyPackageBundle",
     "Member",
+    "NextEpoch",
     "PendingCommit",
     "PendingJoin",
     "Received",
@@ -119,7 +122,7 @@ class PendingJoin:
     """An external commit of ours that the delivery service has not accepted yet."""
 
     next_group: Group
-    """The group with us in it: adopt it when the commit is accepted. If another commit won, start anew."""
+    """The group with us in it, ours when the commit is accepted. If another commit won, start anew."""
     message: bytes
 
 
@@ -241,7 +244,8 @@ def reinitialise(
     """Make the group to which `old` was reinitialised, with all its other members in `adds` (§11.2).
 
     `signer` is of the new group's suite. Only the Welcome is for others: `PendingCommit.group` is the new group before
-    anybody was added. Raises `RuleViolation` W11 if somebody is missing, and `UsageError` if `old` goes on.
+    anybody was added, and adopts the next epoch. Raises `RuleViolation` W11 if somebody is missing, and `UsageError` if
+    `old` goes on.
     """
     reinit = old.reinitialised_to
     if reinit is None:
@@ -257,7 +261,7 @@ def reinitialise(
         extensions=reinit.extensions,
         config=old.state.config,
     )
-    return _first_commit(old, new, ResumptionPSKUsage.REINIT, adds, now)
+    return pending_commit(new, generate_first_commit(old.state, new, ResumptionPSKUsage.REINIT, adds, now))
 
 
 def branch(
@@ -284,16 +288,7 @@ def branch(
         extensions=extensions,
         config=state.config,
     )
-    return _first_commit(old, new, ResumptionPSKUsage.BRANCH, adds, now)
-
-
-def _first_commit(
-    old: Group, new: GroupState, usage: ResumptionPSKUsage, adds: Sequence[VerifiedKeyPackage], now: int
-) -> PendingCommit:
-    created = generate_first_commit(old.state, new, usage, adds, now)
-    used, message = messages.protect(new, created.authenticated)
-    welcome = encode_message(create_welcome(created)) if created.changes.added else None
-    return PendingCommit(Group(used), Group(created.next_state), message, welcome)
+    return pending_commit(new, generate_first_commit(old.state, new, ResumptionPSKUsage.BRANCH, adds, now))
 
 
 def propose_as_external_sender(

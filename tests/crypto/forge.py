@@ -20,9 +20,9 @@ from crypto.kem import HPKEKeyPair
 from crypto.mls import commit as commit_module
 from crypto.mls import messages, proposing, treekem
 from crypto.mls.extensions import Extension, ExtensionType, RequiredCapabilities
-from crypto.mls.framing import AnyContent, ProposalContent, WireFormat, encode_message
+from crypto.mls.framing import AnyContent, ProposalContent, WireFormat
 from crypto.mls.group import Group, KeyPackageBundle, PendingCommit, ReceivedProposal, StagedCommit
-from crypto.mls.joining import create_welcome
+from crypto.mls.group_view import pending_commit
 from crypto.mls.key_package import sign_key_package
 from crypto.mls.proposals import Add, AnyProposal, CheckedProposal, PreSharedKey
 from crypto.mls.psk import PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage
@@ -31,7 +31,7 @@ from crypto.mls.state import GroupState, no_psks, own_psks_first
 from crypto.mls.tree_nodes import LeafIndex, LeafNode, UpdateSource, sign_leaf_node
 from crypto.suites import SignatureKeyPair
 from crypto.wire import encode
-from tests.crypto.world import NOW, Person, World
+from tests.crypto.world import NOW, Person, World, won
 
 Change = Callable[[Any], Any]
 Rule = Callable[..., Any]
@@ -98,9 +98,7 @@ def forged_commit(
             find_psk=own_psks_first(state, no_psks),
         )
     )
-    used, message = messages.protect(state, created.authenticated)
-    welcome = encode_message(create_welcome(created)) if created.changes.added else None
-    return PendingCommit(Group(used), Group(created.next_state), message, welcome)
+    return pending_commit(state, created)
 
 
 def by_value(group: Group, proposal: AnyProposal) -> CheckedProposal:
@@ -203,7 +201,7 @@ def assert_commit_refused(rule: str, world: World, function: object, proposals: 
     with off(function):
         staged = receiver.receive(pending.message, NOW)
     assert isinstance(staged, StagedCommit)
-    assert staged.merge().epoch_authenticator == pending.next_group.epoch_authenticator
+    assert receiver.adopt(staged).epoch_authenticator == won(pending).epoch_authenticator
 
 
 def told(world: World, proposer: str, sent: tuple[Group, bytes]) -> CheckedProposal:
@@ -227,8 +225,8 @@ def follow(world: World, committer: str, pending: PendingCommit) -> None:
     for name in {"person 0", world.receiver} - {committer}:
         staged = world[name].receive(pending.message, NOW)
         assert isinstance(staged, StagedCommit)
-        world.people[name].group = staged.merge()
-    world.people[committer].group = pending.next_group
+        world.people[name].group = world[name].adopt(staged)
+    world.people[committer].group = won(pending)
 
 
 @contextmanager
@@ -255,7 +253,7 @@ def assert_enters(receiver: Group, message: bytes, next_group: Group) -> None:
     """The receiver accepts a commit, and comes to where its sender is."""
     staged = receiver.receive(message, NOW)
     assert isinstance(staged, StagedCommit)
-    assert staged.merge().epoch_authenticator == next_group.epoch_authenticator
+    assert receiver.adopt(staged).epoch_authenticator == next_group.epoch_authenticator
 
 
 def offered_with(someone: Person, *, leaf: Change = lambda same: same, package: Change = lambda same: same) -> Add:

@@ -19,6 +19,7 @@ from crypto.mls.group import (
     Group,
     KeptPSKs,
     KeyPackageBundle,
+    NextEpoch,
     VerifiedGroupInfo,
     VerifiedKeyPackage,
     generate_key_package,
@@ -65,6 +66,8 @@ class Handshake:
     by_member: bool = True
     next_group: Group | None = None
     """Of a commit, the epoch to which it leads, as its sender sees it."""
+    next_epoch: NextEpoch | None = None
+    """The same, not entered yet; of a member's commit."""
     covers: frozenset[bytes] = frozenset()
     """References of the proposals that a commit must cover."""
     psks: tuple[AnyPSK, ...] = ()

@@ -65,7 +65,7 @@ def test_p4_p5_q7_psks_of_an_external_commit(world: World, rule: str, monkeypatc
     with off(RULES[rule]):
         staged = receiver.receive(pending.message, NOW, lambda _: KEY)
     assert isinstance(staged, StagedCommit)
-    assert staged.merge().epoch_authenticator == pending.next_group.epoch_authenticator
+    assert receiver.adopt(staged).epoch_authenticator == pending.next_group.epoch_authenticator
 
 
 @open_groups(OPEN)

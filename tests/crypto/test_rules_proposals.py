@@ -276,7 +276,7 @@ def test_p8_a_removed_member_need_not_support_it(world: World) -> None:
     pending = world["person 0"].commit(removes=[world.leaf(world.bystander)], extensions=REQUIRED, now=NOW)
     staged = world[world.receiver].receive(pending.message, NOW)
     assert isinstance(staged, StagedCommit)
-    assert staged.merge().extensions == REQUIRED
+    assert world[world.receiver].adopt(staged).extensions == REQUIRED
 
 
 @without_group("we know no proposal type but the default ones, and the codec refuses every other")

@@ -42,7 +42,7 @@ from tests.crypto.forge import (
     off,
 )
 from tests.crypto.matrix import every_group
-from tests.crypto.world import NOW, World, world_of
+from tests.crypto.world import NOW, World, won, world_of
 
 KEY = Secret(b"paper" * 8)
 
@@ -125,7 +125,7 @@ def test_w3_an_unknown_psk(world: World) -> None:
     assert_refused("W3", lambda: newcomer.accept(pending.welcome))
     assert_not_authentic(lambda: newcomer.accept(pending.welcome, lambda _: Secret(b"another")))
     newcomer.accept(pending.welcome, lambda _: KEY)
-    assert newcomer.view.epoch_authenticator == pending.next_group.epoch_authenticator
+    assert newcomer.view.epoch_authenticator == won(pending).epoch_authenticator
 
 
 @every_group
@@ -139,7 +139,7 @@ def test_w3_two_psks_for_reinit_or_branch(world: World) -> None:
     assert_refused("W3", lambda: newcomer.accept(pending.welcome, lambda _: KEY))
     with off(rules.w3_reinit_or_branch_alone):
         newcomer.accept(pending.welcome, lambda _: KEY)
-    assert newcomer.view.epoch_authenticator == pending.next_group.epoch_authenticator
+    assert newcomer.view.epoch_authenticator == won(pending).epoch_authenticator
 
 
 @every_group
@@ -327,7 +327,7 @@ def test_w13_what_we_do_not_know_is_ignored(world: World, monkeypatch: pytest.Mo
     )
     pending = forged_commit(world["person 0"], [by_value(world["person 0"], Add(newcomer.bundle.key_package))])
     newcomer.accept(pending.welcome)
-    assert newcomer.view.epoch_authenticator == pending.next_group.epoch_authenticator
+    assert newcomer.view.epoch_authenticator == won(pending).epoch_authenticator
 
 
 @every_group

@@ -34,7 +34,7 @@ from crypto.mls.tree_nodes import LeafIndex, LeafNode, RatchetTreeNodes
 from crypto.mls.welcome import GroupInfo
 from crypto.suites import SUITES, X_WING
 from crypto.wire import decode, decode_as, encode, encode_as, struct
-from tests.crypto.world import LIFETIME, NOW
+from tests.crypto.world import LIFETIME, NOW, won
 from tests.fuzzing.target import Target, Way, accepted, decoded
 from tests.fuzzing.values import signed_anew
 from tests.fuzzing.world import OPEN, SUITE, find_psk, key_pair, world
@@ -85,7 +85,7 @@ def assert_can_be_added(verified: VerifiedKeyPackage) -> None:
     with accepted():
         staged = world().bob.receive(pending.message, NOW, find_psk)
         assert isinstance(staged, StagedCommit)
-        assert staged.merge().epoch_authenticator == pending.next_group.epoch_authenticator
+        assert world().bob.adopt(staged).epoch_authenticator == won(pending).epoch_authenticator
         assert verified.leaf.signature_key in {member.signature_key for member in staged.added}
 
 
@@ -165,9 +165,7 @@ def _check_nodes(nodes: Tree) -> None:
 
 
 def _trees() -> list[bytes]:
-    return [
-        encode_as(RatchetTreeNodes, group.state.tree.export()) for group in (world().bob, world().adding.next_group)
-    ]
+    return [encode_as(RatchetTreeNodes, group.state.tree.export()) for group in (world().bob, won(world().adding))]
 
 
 RATCHET_TREE = Target(

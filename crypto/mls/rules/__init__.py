@@ -6,5 +6,5 @@ is a failed signature, MAC or AEAD raises `AuthenticationError` instead, which t
 rules by what they judge: `leaf`, `key_package`, `tree`, `tree_shape`, `proposal_list`, `commit`, `welcome`, `message`.
 
 The functions called `check_…` apply several rules in order. Rules about *who* a member is (may this account be here,
-is its device listed, does its role allow this) are the application's: it judges staged values before it merges them.
+is its device listed, does its role allow this) are the application's: it judges staged values before it adopts them.
 """

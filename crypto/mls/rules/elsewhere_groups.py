@@ -177,7 +177,7 @@ COMMITS = (
         "A commit that removes us leads to no next epoch.",
         "§12.4.2",
         How.STEP,
-        ("crypto.mls.group_view.StagedCommit.merge", "client_lib.engine.receive.log_entry"),
+        ("crypto.mls.group_view.Group.adopt", "client_lib.engine.receive.log_entry"),
         "The client then stops sending, forgets the group's keys and keeps the history.",
     ),
     Elsewhere(
@@ -186,7 +186,7 @@ COMMITS = (
         "§14",
         How.BUILT_IN,
         ("crypto.mls.group_view.PendingCommit", "client_lib.engine.receive.log_entry"),
-        "The group stays as it is until the caller adopts `next_group`, which the client does when the log shows it.",
+        "The group stays as it is until the caller adopts the commit, which the client does when the log shows it.",
     ),
     Elsewhere(
         "U17",
@@ -239,7 +239,7 @@ EXTERNAL_COMMITS = (
         How.APPLICATION,
         ("crypto.mls.group_view.StagedCommit", "crypto.mls.config.GroupConfig"),
         "Refused unless `accept_external_commits` is set (F20), which our client leaves off; who sets it judges "
-        "`sender`, `removed` and `psks` before it merges.",
+        "`sender`, `removed` and `psks` before it adopts.",
     ),
 )
 
