@@ -29,7 +29,7 @@ from crypto.mls.group import (
 )
 from crypto.mls.key_package import KeyPackageBundle
 from crypto.mls.proposal_list import checked_add, choose_proposals
-from crypto.mls.state import no_psks
+from crypto.mls.psk_lookup import no_psks
 from crypto.mls.tree_nodes import LeafIndex, Lifetime
 from crypto.suites import CipherSuite
 

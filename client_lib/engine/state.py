@@ -177,7 +177,8 @@ def load_chat(chat_id: bytes, row: bytes, spaces: Mapping[str, Space], signer: S
     }
     pending = None
     pending_row = spaces.get("pending", {}).get(chat_id)
-    if pending_row is not None and group is not None:
+    if pending_row is not None:
+        assert group is not None, "a group that goes takes its pending commit with it, in one transaction"
         change = msgspec.msgpack.decode(pending_row, type=PendingRow)
         next_rows = {name: value for name, value in (group_rows | change.rows).items() if value is not None}
         pending = Pending(msgspec.msgpack.decode(change.commit, type=Commit), snapshot.load_pending(next_rows, group))

@@ -41,6 +41,7 @@ from crypto.mls.proposals import (
 )
 from crypto.mls.protection import protect_public, sign_content, with_confirmation_tag
 from crypto.mls.psk import PreSharedKeyID, psk_secret
+from crypto.mls.psk_lookup import PSKLookup, find_psks
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.roster import Roster
 from crypto.mls.rules import commit as commit_rules
@@ -48,7 +49,7 @@ from crypto.mls.rules import external as rules
 from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.rules import proposal_list as list_rules
 from crypto.mls.rules import welcome as welcome_rules
-from crypto.mls.state import GroupState, PSKLookup, find_psks, state_in_epoch
+from crypto.mls.state import GroupState, state_in_epoch
 from crypto.mls.tree_nodes import CommitSource, LeafIndex, LeafNode, verify_leaf_node
 from crypto.suites import CipherSuite, SignatureKeyPair
 from crypto.wire import encode

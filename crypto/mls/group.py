@@ -41,8 +41,8 @@ from crypto.mls.key_package import KeyPackageBundle, generate_key_package, gener
 from crypto.mls.linked_groups import generate_first_commit
 from crypto.mls.proposals import Add, AnyProposal
 from crypto.mls.psk import ExternalPSK, KeptPSKs, ResumptionPSK, ResumptionPSKUsage
+from crypto.mls.psk_lookup import PSKLookup, generate_psk_id, no_psks
 from crypto.mls.roster import Member, member_of
-from crypto.mls.state import PSKLookup, no_psks
 from crypto.mls.tree_nodes import LeafIndex, Lifetime
 from crypto.mls.verified_key_package import VerifiedKeyPackage, verify_key_package
 from crypto.mls.welcome import GroupInfo, Welcome
@@ -222,7 +222,7 @@ def external_join(
         generate_leaf_contents(credential, signer, supported_extensions, leaf_extensions),
         signer,
         removed=removes,
-        psk_ids=[proposing.generate_psk_id(verified.suite, psk) for psk in psks],
+        psk_ids=[generate_psk_id(verified.suite, psk) for psk in psks],
         find_psk=find_psk,
         authenticated_data=authenticated_data,
         config=config,

@@ -37,10 +37,11 @@ from crypto.mls.proposals import (
     Remove,
 )
 from crypto.mls.psk import ExternalPSK, ResumptionPSK
+from crypto.mls.psk_lookup import PSKLookup, generate_psk_id, no_psks, own_psks_first
 from crypto.mls.roster import Member, member_at, member_of
 from crypto.mls.rules import commit as commit_rules
 from crypto.mls.rules import message as message_rules
-from crypto.mls.state import GroupState, PSKLookup, no_psks, own_psks_first
+from crypto.mls.state import GroupState
 from crypto.mls.tree_nodes import LeafIndex, ProtocolVersion
 from crypto.mls.verified_key_package import VerifiedKeyPackage
 from crypto.secret import Secret
@@ -174,7 +175,7 @@ class Group:
         state = self.state
         lookup = own_psks_first(state, find_psk)
         wanted: list[AnyProposal] = [Remove(leaf_index) for leaf_index in removes]
-        wanted += [PreSharedKey(proposing.generate_psk_id(state.suite, psk)) for psk in psks]
+        wanted += [PreSharedKey(generate_psk_id(state.suite, psk)) for psk in psks]
         wanted += [] if extensions is None else [GroupContextExtensions(extensions)]
         own = [check_proposal(state, proposal, state.own_leaf, None, now) for proposal in wanted]
         own += [checked_add(state, verified, now) for verified in adds]
@@ -204,7 +205,7 @@ class Group:
 
     def propose_psk(self, psk: ExternalPSK | ResumptionPSK, *, now: int) -> tuple[Group, bytes]:
         """Propose to mix a pre-shared key into the next epoch (§12.1.4)."""
-        return self._propose(PreSharedKey(proposing.generate_psk_id(self.suite, psk)), now)
+        return self._propose(PreSharedKey(generate_psk_id(self.suite, psk)), now)
 
     def propose_extensions(self, extensions: tuple[Extension, ...], *, now: int) -> tuple[Group, bytes]:
         """Propose to replace the GroupContext's extensions, all of them (§12.1.7)."""

@@ -18,9 +18,10 @@ from crypto.mls.key_package import KeyPackageBundle, key_package_reference
 from crypto.mls.key_schedule import epoch_secrets, verify_confirmation_tag, welcome_key_nonce
 from crypto.mls.linked_groups import check_link
 from crypto.mls.psk import psk_secret
+from crypto.mls.psk_lookup import PSKLookup, find_psks, own_psks_first
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.rules import welcome as rules
-from crypto.mls.state import GroupState, PSKLookup, find_psks, own_psks_first, state_in_epoch
+from crypto.mls.state import GroupState, state_in_epoch
 from crypto.mls.tree_nodes import LeafIndex, NodeIndex
 from crypto.mls.treekem import PrivateKeys, private_keys_from_path_secret
 from crypto.mls.welcome import EncryptedGroupSecrets, GroupInfo, GroupSecrets, PathSecret, Welcome

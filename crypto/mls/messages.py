@@ -12,7 +12,7 @@ from typing import assert_never
 from crypto.errors import DecodeError
 from crypto.mls.config import GroupConfig
 from crypto.mls.extensions import ExternalSender, external_senders
-from crypto.mls.former_epochs import FormerEpoch, sender_in
+from crypto.mls.former_epochs import sender_in
 from crypto.mls.framing import (
     AnyContent,
     AnySender,
@@ -46,7 +46,7 @@ from crypto.mls.roster import Member, member_at
 from crypto.mls.rules import commit as commit_rules
 from crypto.mls.rules import external as external_rules
 from crypto.mls.rules import message as rules
-from crypto.mls.state import GroupState
+from crypto.mls.state import FormerEpoch, GroupState
 from crypto.mls.tree_nodes import LeafIndex, LeafNode
 from crypto.suites import CipherSuite
 from crypto.wire import encode

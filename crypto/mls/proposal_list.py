@@ -30,12 +30,13 @@ from crypto.mls.proposals import (
     Update,
 )
 from crypto.mls.psk import PSK_COUNT_MAX, PreSharedKeyID
+from crypto.mls.psk_lookup import PSKLookup
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.roster import Roster
 from crypto.mls.rules import key_package as key_package_rules
 from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.rules import proposal_list as rules
-from crypto.mls.state import GroupState, PSKLookup
+from crypto.mls.state import GroupState
 from crypto.mls.tree_nodes import LeafIndex, LeafNode, UpdateSource, verify_leaf_node
 from crypto.mls.verified_key_package import VerifiedKeyPackage, check_key_package, lifetime_of_leaf
 

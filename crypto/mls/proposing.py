@@ -19,7 +19,6 @@ from crypto.mls.key_package import with_leaf_extensions
 from crypto.mls.proposal_list import check_proposal
 from crypto.mls.proposals import AnyProposal, CheckedProposal, Update
 from crypto.mls.protection import protect_public, sign_content
-from crypto.mls.psk import ExternalPSK, PreSharedKeyID, ResumptionPSK
 from crypto.mls.rules import message as message_rules
 from crypto.mls.rules import proposal_list as proposal_rules
 from crypto.mls.state import GroupState
@@ -78,8 +77,3 @@ def propose_from_outside(
     framed = FramedContent(group_id, epoch, sender, b"", ProposalContent(proposal))
     signed = sign_content(suite, signer, WireFormat.PUBLIC_MESSAGE, framed, None)
     return encode_message(protect_public(suite, signed, None, None))
-
-
-def generate_psk_id(suite: CipherSuite, psk: ExternalPSK | ResumptionPSK) -> PreSharedKeyID:
-    """Name a PSK for one use, with a fresh nonce of KDF.Nh bytes (§12.1.4)."""
-    return PreSharedKeyID(psk, suite.generate_secret().reveal())

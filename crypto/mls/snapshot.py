@@ -30,7 +30,6 @@ from crypto.errors import DecodeError, RuleViolation, UsageError
 from crypto.mls.config import DEFAULT_CONFIG, GroupConfig
 from crypto.mls.credentials import Credential
 from crypto.mls.extensions import Extension
-from crypto.mls.former_epochs import FormerEpoch
 from crypto.mls.framing import AnySender, MemberSender, Outsider, Sender
 from crypto.mls.group import Group, NextEpoch
 from crypto.mls.key_package import KeyPackage, KeyPackageBundle
@@ -40,7 +39,7 @@ from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.roster import Member, roster_of
 from crypto.mls.rules.commit import EPOCH_MAX
 from crypto.mls.secret_tree import SecretTree
-from crypto.mls.state import GroupState
+from crypto.mls.state import FormerEpoch, GroupState
 from crypto.mls.tree_hashes import AnyNode
 from crypto.mls.tree_math import node_of
 from crypto.mls.tree_nodes import NODES_MAX, LeafIndex, Node, NodeIndex

@@ -211,12 +211,10 @@ def private_keys_from_path_secret(
 ) -> PrivateKeys:
     """The private keys of a joiner's ancestors, from the path secret in its Welcome (§12.4.3.1).
 
-    `tree` is the new epoch's, `signer_leaf` the member whose commit added us. Our leaf's own key is not in the result.
-    Raises `RuleViolation` W9 if a public key does not follow from the secret, W8 if we are the signer ourselves, and
+    `tree` is the new epoch's, `signer_leaf` the member whose commit added us: another than we (rule W8). Our leaf's own
+    key is not in the result. Raises `RuleViolation` W9 if a public key does not follow from the secret, and
     `DecodeError` for a secret that is not KDF.Nh bytes.
     """
-    if own_leaf == signer_leaf:
-        raise RuleViolation("W8", "the signer of a Welcome cannot be its joiner")
     filtered = tree.filtered_direct_path(signer_leaf)
     lowest = tree_math.common_ancestor(tree_math.node_of(signer_leaf), tree_math.node_of(own_leaf))
     if lowest not in filtered:

@@ -1,7 +1,8 @@
 """Imports point one way, and the pure packages touch nothing outside themselves (docs/architecture.md)."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import TopologicalSorter
 
 import pytest
 
@@ -49,6 +50,9 @@ PURE_IMPORTS = {
     "typing", "unicodedata", "urllib.parse",
     "cbor2", "cryptography", "markdown_it", "mnemonic", "msgspec", "nacl",
 }  # fmt: skip
+
+# These name a type of `framing`, which stands on them.
+FOR_THE_TYPE_CHECKER = ("crypto.mls.key_schedule", "crypto.mls.proposals")
 
 # Where randomness is drawn, and only inside functions whose name says so.
 RANDOM_IMPORTS = {"os.urandom", "secrets", "nacl.utils.random"}
@@ -104,6 +108,23 @@ def test_every_import_follows_an_arrow() -> None:
         if our_package(found.target) and not any(inside(found.target, package) for package in allowed(name))
     ]
     assert wrong == []
+
+
+def test_no_modules_of_crypto_stand_on_each_other() -> None:
+    """Not even for the type checker: of any two, one can be read first."""
+    found = modules("crypto")
+    below = {
+        name: {_module_of(each.target, found) for each in imports(name, module)} - {name}
+        for name, module in found.items()
+    }
+    for name in FOR_THE_TYPE_CHECKER:
+        below[name].remove("crypto.mls.framing")
+    assert set(found) <= set(TopologicalSorter(below).static_order())
+
+
+def _module_of(target: str, found: Mapping[str, object]) -> str:
+    """The module that an imported name is, or is in."""
+    return target if target in found else target.rpartition(".")[0]
 
 
 def test_pure_packages_import_nothing_that_reaches_outside() -> None:

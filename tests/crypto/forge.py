@@ -26,8 +26,9 @@ from crypto.mls.group_view import pending_commit
 from crypto.mls.key_package import sign_key_package
 from crypto.mls.proposals import Add, AnyProposal, CheckedProposal, PreSharedKey
 from crypto.mls.psk import PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage
+from crypto.mls.psk_lookup import no_psks, own_psks_first
 from crypto.mls.snapshot import rows
-from crypto.mls.state import GroupState, no_psks, own_psks_first
+from crypto.mls.state import GroupState
 from crypto.mls.tree_nodes import LeafIndex, LeafNode, UpdateSource, sign_leaf_node
 from crypto.suites import SignatureKeyPair
 from crypto.wire import encode

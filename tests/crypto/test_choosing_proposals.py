@@ -10,9 +10,9 @@ from crypto.mls import proposal_list, proposing
 from crypto.mls.group import StagedCommit
 from crypto.mls.proposals import Add, Remove
 from crypto.mls.psk import ResumptionPSK, ResumptionPSKUsage
+from crypto.mls.psk_lookup import no_psks
 from crypto.mls.rules import message as message_rules
 from crypto.mls.rules import proposal_list as rules
-from crypto.mls.state import no_psks
 from crypto.mls.tree_nodes import LeafIndex
 from crypto.suites import suite
 from tests.crypto.forge import (

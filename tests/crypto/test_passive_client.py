@@ -13,8 +13,8 @@ from crypto.mls.framing import MLSMessage
 from crypto.mls.group import Group, ReceivedProposal, StagedCommit, create_group, join, verify_key_package
 from crypto.mls.key_package import KeyPackage, KeyPackageBundle
 from crypto.mls.psk import ExternalPSK, ResumptionPSK
+from crypto.mls.psk_lookup import PSKLookup
 from crypto.mls.snapshot import load, rows
-from crypto.mls.state import PSKLookup
 from crypto.mls.tree_nodes import Lifetime
 from crypto.secret import Secret
 from crypto.suites import CipherSuite, SignatureKeyPair, suite

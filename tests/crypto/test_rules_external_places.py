@@ -56,7 +56,7 @@ def test_p4_p5_q7_psks_of_an_external_commit(world: World, rule: str, monkeypatc
     """Of another size, for another use, named twice: the members refuse it, and we do not send it."""
     psks = {"P4": [PAPER], "P5": [ResumptionPSK(ResumptionPSKUsage.REINIT, b"old", 1)], "Q7": [PAPER, PAPER]}[rule]
     nonce = bytes(world.suite.hash_size - (rule == "P4"))
-    monkeypatch.setattr("crypto.mls.proposing.generate_psk_id", lambda _, psk: PreSharedKeyID(psk, nonce))
+    monkeypatch.setattr("crypto.mls.group.generate_psk_id", lambda _, psk: PreSharedKeyID(psk, nonce))
     joiner, receiver = world.person("joiner"), world[world.receiver]
     assert_refused(rule, lambda: joining(world, joiner, psks=psks, find_psk=lambda _: KEY))
     with off(RULES[rule]):

@@ -181,7 +181,7 @@ def test_p4_the_size_of_a_psk_nonce(world: World) -> None:
 def test_p4_we_neither_propose_nor_commit_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     sender = world["person 0"]
     psk = present_psk(sender).psk.psk
-    monkeypatch.setattr("crypto.mls.proposing.generate_psk_id", lambda _, psk: PreSharedKeyID(psk, b"short"))
+    monkeypatch.setattr("crypto.mls.group_view.generate_psk_id", lambda _, psk: PreSharedKeyID(psk, b"short"))
     assert_refused("P4", lambda: sender.propose_psk(psk, now=NOW), sender)
     assert_refused("P4", lambda: sender.commit(psks=[psk], now=NOW), sender)
 

@@ -9,6 +9,7 @@ import pytest
 
 from crypto.errors import AuthenticationError, RuleViolation
 from crypto.mls import group_info as group_info_module
+from crypto.mls import parent_hashes
 from crypto.mls.commit import CreatedCommit
 from crypto.mls.extensions import Extension
 from crypto.mls.framing import Welcome, decode_message, encode_message
@@ -42,6 +43,7 @@ from tests.crypto.forge import (
     off,
 )
 from tests.crypto.matrix import every_group
+from tests.crypto.tree_samples import with_updated
 from tests.crypto.world import NOW, World, won, world_of
 
 KEY = Secret(b"paper" * 8)
@@ -358,7 +360,7 @@ def test_t3_a_tree_that_the_context_does_not_name(world: World) -> None:
     place = world.leaf(world.receiver)
 
     def other_tree(created: CreatedCommit) -> CreatedCommit:
-        tree = created.next_state.tree.update_leaf(place, leaf)
+        tree = with_updated(created.next_state.tree, place, leaf)
         return replace(created, next_state=replace(created.next_state, tree=tree))
 
     welcome = invited(world, other_tree, with_path=False)
@@ -372,13 +374,13 @@ def test_t10_t12_t13_every_leaf_of_every_tree_is_looked_at(world: World, monkeyp
     original = tree_rules.t10_leaf
     monkeypatch.setattr(tree_rules, "t10_leaf", lambda *args: (seen.append(args[1]), original(*args))[1])
     called: list[str] = []
-    for name in ("verify_structure", "verify_parent_hashes"):
-        method = getattr(RatchetTree, name)
-        monkeypatch.setattr(RatchetTree, name, lambda self, m=method, n=name: (called.append(n), m(self))[1])
+    for owner, name in ((RatchetTree, "verify_structure"), (parent_hashes, "verify")):
+        check = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda tree, check=check, name=name: (called.append(name), check(tree))[1])
     world.person("newcomer")
     world.people["newcomer"].accept(invited(world))
     assert seen == list(range(len(world.members)))
-    assert called == ["verify_structure", "verify_parent_hashes"]
+    assert called == ["verify_structure", "verify"]
 
 
 def test_a_leaf_in_the_tree_that_did_not_sign_itself() -> None:

@@ -23,7 +23,7 @@ from crypto.mls.group import (
     verify_key_package,
 )
 from crypto.mls.key_package import KeyPackageBundle
-from crypto.mls.state import PSKLookup, no_psks
+from crypto.mls.psk_lookup import PSKLookup, no_psks
 from crypto.mls.tree_nodes import LeafIndex, Lifetime
 from crypto.mls.verified_key_package import VerifiedKeyPackage
 from crypto.suites import X_WING, CipherSuite, SignatureKeyPair, suite

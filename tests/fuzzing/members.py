@@ -55,12 +55,13 @@ from crypto.mls.proposals import (
     Remove,
 )
 from crypto.mls.protection import protect_public, sender_data_key_nonce, sign_content
+from crypto.mls.psk_lookup import own_psks_first
 from crypto.mls.secret_tree import Generation, RatchetKind
 from crypto.mls.snapshot import rows
-from crypto.mls.state import own_psks_first
 from crypto.mls.tree_nodes import LeafIndex
 from crypto.suites import SignatureKeyPair
 from crypto.wire import Select, Uint, encode, encode_as, struct
+from tests.crypto.tree_samples import with_removed
 from tests.crypto.world import NOW, won
 from tests.fuzzing import samples
 from tests.fuzzing.target import Target, Way, accepted, decoded
@@ -278,7 +279,7 @@ def _leaf_of(framed: FramedContent) -> LeafIndex:
         for named in framed.content.proposals:
             match named:
                 case ProposalByValue(proposal=Remove(removed=removed)) if tree.leaf(LeafIndex(removed)) is not None:
-                    tree = tree.remove_leaf(LeafIndex(removed))
+                    tree = with_removed(tree, LeafIndex(removed))
     return tree.with_room()[1]
 
 

@@ -1,6 +1,6 @@
 """Rules for a commit's path and for entering the next epoch (RFC 9420 §12.4).
 
-U2 to U6 and U9 stand in `treekem`, U7 is section L; U10 is `state.find_psks`; U11 is
+U2 to U6 and U9 stand in `treekem`, U7 is section L; U10 is `psk_lookup.find_psks`; U11 is
 `key_schedule.verify_confirmation_tag`; U12 and U16 hold because a state never changes; U14 is `Group.adopt`.
 """
 

@@ -153,7 +153,7 @@ COMMITS = (
         "Every pre-shared key of a commit is known.",
         "§12.4.2",
         How.STEP,
-        ("crypto.mls.state.find_psks",),
+        ("crypto.mls.psk_lookup.find_psks",),
         "Of commits that we receive, that we make, and by which we join.",
     ),
     Elsewhere(
@@ -265,7 +265,7 @@ WELCOMES = (
         "",
         "§12.4.3.1",
         How.STEP,
-        ("crypto.mls.state.find_psks",),
+        ("crypto.mls.psk_lookup.find_psks",),
         "Every PSK that a Welcome names is known.",
     ),
     Elsewhere(

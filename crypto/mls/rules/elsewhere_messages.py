@@ -200,7 +200,7 @@ KEY_SCHEDULE = (
         "A PSK's nonce is fresh at each use; no PSK and no path are all-zero inputs.",
         "§8.4, §12.4.2",
         How.BUILT_IN,
-        ("crypto.mls.proposing.generate_psk_id", "crypto.mls.psk.psk_secret", "crypto.mls.commit._without_path"),
+        ("crypto.mls.psk_lookup.generate_psk_id", "crypto.mls.psk.psk_secret", "crypto.mls.commit._without_path"),
     ),
     Elsewhere(
         "S3",

@@ -7,6 +7,7 @@ leaf's place only where the leaf's signature covers it.
 from __future__ import annotations
 
 from crypto.errors import RuleViolation
+from crypto.mls import parent_hashes
 from crypto.mls.config import GroupConfig
 from crypto.mls.key_schedule import GroupContext
 from crypto.mls.ratchet_tree import RatchetTree
@@ -22,7 +23,7 @@ def check_tree(tree: RatchetTree, context: GroupContext, config: GroupConfig, no
     """
     t3_tree_hash(tree, context)
     tree.verify_structure()
-    tree.verify_parent_hashes()
+    parent_hashes.verify(tree)
     roster = roster_of([leaf for _, leaf in tree.occupied()])
     for leaf_index, leaf in tree.occupied():
         leaf_rules.l12_signature_key_unique(leaf, roster)
