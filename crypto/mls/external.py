@@ -8,7 +8,6 @@ leaf, which takes the leftmost blank place.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from crypto.mls import treekem
 from crypto.mls.commit import (
@@ -55,14 +54,6 @@ from crypto.suites import CipherSuite, SignatureKeyPair
 from crypto.wire import encode
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CreatedExternalCommit:
-    """The commit by which we join, and the state to which it leads."""
-
-    message: bytes
-    next_state: GroupState
-
-
 def create_external_commit(
     verified: VerifiedGroupInfo,
     contents: LeafNode,
@@ -73,10 +64,11 @@ def create_external_commit(
     find_psk: PSKLookup,
     authenticated_data: bytes,
     config: GroupConfig,
-) -> CreatedExternalCommit:
+) -> tuple[GroupState, bytes]:
     """Join the group of a GroupInfo (§12.4.3.2). `contents` is our leaf without keys, `removed` our former one.
 
-    Raises `RuleViolation` if the GroupInfo has no external key, or for what the members would refuse.
+    Returns the state with us in it, ours when the commit is accepted, and the message. Raises `RuleViolation` if the
+    GroupInfo has no external key, or for what the members would refuse.
     """
     suite, context = verified.suite, verified.group_info.group_context
     commit_rules.u13_epoch_can_grow(context.epoch)
@@ -123,7 +115,7 @@ def create_external_commit(
         private_keys=after.private_keys,
     )
     message = encode_message(protect_public(suite, with_confirmation_tag(signed, tag), None, None))
-    return CreatedExternalCommit(message, state)
+    return state, message
 
 
 def process_external_commit(
@@ -149,7 +141,7 @@ def process_external_commit(
     leaf_rules.l3_requirements(leaf.capabilities, state.context.extensions)
     commit_rules.c8_path_keys(suite, path)
     verify_leaf_node(suite, leaf, state.context.group_id, joiner)
-    tree, roster = treekem.place_path(suite, room, joiner, path), others.replace((), (leaf,))
+    tree, roster = treekem.merge_path(suite, room, joiner, path), others.replace((), (leaf,))
     _check_roster(roster, leaf)
 
     changes = _changes(state, checked, room, others)

@@ -36,13 +36,14 @@ from crypto.mls.group_view import (
     StagedCommit,
     pending_commit,
 )
-from crypto.mls.joining import OpenedWelcome, open_welcome
+from crypto.mls.joining import open_welcome
 from crypto.mls.key_package import KeyPackageBundle, generate_key_package, generate_leaf_contents
 from crypto.mls.linked_groups import generate_first_commit
 from crypto.mls.proposals import Add, AnyProposal
 from crypto.mls.psk import ExternalPSK, KeptPSKs, ResumptionPSK, ResumptionPSKUsage
 from crypto.mls.psk_lookup import PSKLookup, generate_psk_id, no_psks
 from crypto.mls.roster import Member, member_of
+from crypto.mls.state import GroupState
 from crypto.mls.tree_nodes import LeafIndex, Lifetime
 from crypto.mls.verified_key_package import VerifiedKeyPackage, verify_key_package
 from crypto.mls.welcome import GroupInfo, Welcome
@@ -82,39 +83,32 @@ __all__ = [
 class StagedJoin:
     """A valid Welcome, not yet accepted. Judge who is there and who invites before `accept`."""
 
-    opened: OpenedWelcome = field(repr=False)
+    inviter: Member
+    """Who has signed the GroupInfo, and so vouches for the group.
+
+    With a path secret in the Welcome it is the member whose commit adds us; without one it need not be."""
+    used_reference: bytes
+    """The key package that this uses up: erase its private keys, unless it is a last-resort one."""
+    state: GroupState = field(repr=False)
 
     @property
     def group_id(self) -> bytes:
         """The group that we would enter."""
-        return self.opened.state.context.group_id
+        return self.state.context.group_id
 
     @property
     def members(self) -> tuple[Member, ...]:
         """Everybody who would be in the group, us included."""
-        return Group(self.opened.state).members
-
-    @property
-    def inviter(self) -> Member:
-        """Who has signed the GroupInfo, and so vouches for the group.
-
-        With a path secret in the Welcome it is the member whose commit adds us; without one it need not be.
-        """
-        return member_of(self.opened.inviter, self.opened.state.leaf(self.opened.inviter))
+        return Group(self.state).members
 
     @property
     def extensions(self) -> tuple[Extension, ...]:
         """The GroupContext's extensions."""
-        return self.opened.state.context.extensions
-
-    @property
-    def used_reference(self) -> bytes:
-        """The key package that this uses up: erase its private keys, unless it is a last-resort one."""
-        return self.opened.reference
+        return self.state.context.extensions
 
     def accept(self) -> Group:
         """Enter the group."""
-        return Group(self.opened.state)
+        return Group(self.state)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,7 +167,7 @@ def join(
     body = decode_message(welcome).body
     if not isinstance(body, Welcome):
         raise DecodeError("the message is not a Welcome")
-    opened = open_welcome(
+    state, inviter, used_reference = open_welcome(
         body,
         bundles,
         signer,
@@ -184,7 +178,7 @@ def join(
         now=now,
         previous=None if previous is None else previous.state,
     )
-    return StagedJoin(opened)
+    return StagedJoin(member_of(inviter, state.leaf(inviter)), used_reference, state)
 
 
 def verify_group_info(
@@ -217,7 +211,7 @@ def external_join(
 
     The message is public, and anybody who sees it sees who joins. Raises `RuleViolation`.
     """
-    created = create_external_commit(
+    state, message = create_external_commit(
         verified,
         generate_leaf_contents(credential, signer, supported_extensions, leaf_extensions),
         signer,
@@ -227,7 +221,7 @@ def external_join(
         authenticated_data=authenticated_data,
         config=config,
     )
-    return PendingJoin(Group(created.next_state), created.message)
+    return PendingJoin(Group(state), message)
 
 
 def reinitialise(

@@ -102,7 +102,7 @@ def test_l8_a_joiners_leaf_is_from_a_commit(world: World, monkeypatch: pytest.Mo
 
     message = resigned(world, joiner, joining(world, joiner).message, change)
     receiver = world[world.receiver]
-    monkeypatch.delattr(treekem, "place_path")
+    monkeypatch.delattr(treekem, "merge_path")
     assert_refused("L8", lambda: receiver.receive(message, NOW), receiver)
 
 

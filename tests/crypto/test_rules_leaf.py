@@ -305,7 +305,7 @@ def test_l8_a_path_holds_a_commit_leaf(world: World, source: UpdateSource | KeyP
         outside = joining(world, world.person("joiner"))
     for message in (inside.message, outside.message):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(treekem, "place_path", unreachable)
+            patch.setattr(treekem, "merge_path", unreachable)
             assert_refused("L8", lambda message=message: receiver.receive(message, NOW), receiver)
         with off(rules.l8_source):
             assert_refused("L8", lambda message=message: receiver.receive(message, NOW), receiver)

@@ -102,7 +102,7 @@ COMMITS = (
         "One node of the path for each node of the filtered direct path.",
         "§7.6",
         How.STEP,
-        ("crypto.mls.treekem.place_path", "crypto.mls.treekem.decrypt_path"),
+        ("crypto.mls.treekem.merge_path", "crypto.mls.treekem.decrypt_path"),
     ),
     Elsewhere(
         "U3",
@@ -132,7 +132,7 @@ COMMITS = (
         "The parent hash in the path's leaf is that of the path.",
         "§7.9.2",
         How.STEP,
-        ("crypto.mls.treekem.place_path",),
+        ("crypto.mls.treekem.merge_path",),
     ),
     Elsewhere(
         "U7",
@@ -146,7 +146,7 @@ COMMITS = (
         "No key of the path is in the tree already, nor twice in the path.",
         "§12.4.2, §16.7",
         How.STEP,
-        ("crypto.mls.treekem.place_path",),
+        ("crypto.mls.treekem.merge_path",),
     ),
     Elsewhere(
         "U10",
