@@ -83,7 +83,7 @@ def check_proposal(
         case GroupContextExtensions():
             check_group_context_extensions(proposal.extensions)
         case ExternalInit():
-            rules.p7_external_init()
+            rules.p7_external_init(sender)
         case ReInit():
             check_group_context_extensions(proposal.extensions)
         case _:

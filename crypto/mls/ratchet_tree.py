@@ -258,7 +258,7 @@ class RatchetTree:
     def verify_structure(self) -> None:
         """Check what §7.1, §7.7 and §12.4.3.1 demand of the parents and of the width.
 
-        Raises `RuleViolation` T6 to T9, T11, or C8 for a parent's key that nobody could encrypt to.
+        Raises `RuleViolation` T6 to T9 or T11.
         """
         rules.t11_truncated(self._nodes)
         parents = tuple(self.parents())
@@ -270,7 +270,6 @@ class RatchetTree:
         )
         for index, parent in parents:
             rules.t9_parent_key_unique(self._encryption_keys, index, parent)
-            rules.c8_parent_key(self.suite, index, parent)
 
 
 def _blank_path(nodes: list[AnyNode | None], leaf: LeafIndex, rule: str) -> None:

@@ -277,7 +277,7 @@ def test_c8_a_parent_key_that_nobody_can_encrypt_to(world: World, key: str) -> N
         return {"low order": public[:-32] + bytes(32), "short": public[:-1], "empty": b""}[key]
 
     group = group_with_path_keys(world, bad)
-    assert_tree_refused("C8", group, group.state.tree.export(), rules.c8_parent_key)
+    assert_tree_refused("C8", group, group.state.tree.export(), tree_rules.c8_parent_keys)
 
 
 @every_group

@@ -57,7 +57,6 @@ CODEC = (
             "crypto.hpke.HPKE.receive_export",
             "crypto.suites.CipherSuite.verify_mac",
             "crypto.suites.CipherSuite.verify_with_label",
-            "crypto.mls.ratchet_tree.RatchetTree.verify_structure",
             "crypto.mls.framing.SenderData",
         ),
         "Keys are checked where they enter (also L15, L20, X7), tags compared whole (F8, U11); of PSK nonces see P4.",

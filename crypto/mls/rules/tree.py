@@ -23,6 +23,7 @@ def check_tree(tree: RatchetTree, context: GroupContext, config: GroupConfig, no
     """
     t3_tree_hash(tree, context)
     tree.verify_structure()
+    c8_parent_keys(tree)
     parent_hashes.verify(tree)
     roster = roster_of([leaf for _, leaf in tree.occupied()])
     for leaf_index, leaf in tree.occupied():
@@ -30,6 +31,12 @@ def check_tree(tree: RatchetTree, context: GroupContext, config: GroupConfig, no
         t10_leaf(tree, leaf_index, leaf, context, config, now)
     leaf_rules.l4_credential_types(roster)
     return roster
+
+
+def c8_parent_keys(tree: RatchetTree) -> None:
+    """The encryption key of a parent is one of the suite's KEM, §5.1.1: nobody could encrypt to another."""
+    for _, parent in tree.parents():
+        leaf_rules.check_public_key("C8", tree.suite, parent.encryption_key)
 
 
 def t3_tree_hash(tree: RatchetTree, context: GroupContext) -> None:
