@@ -28,9 +28,8 @@ from crypto.suites import CipherSuite, SignatureKeyPair
 
 def propose(state: GroupState, proposal: AnyProposal, now: int) -> tuple[GroupState, bytes]:
     """Send a proposal of ours. Raises `RuleViolation` if it is invalid by itself."""
-    check_proposal(state, proposal, state.own_leaf, None, now)
     signed = messages.sign(state, messages.handshake_format(state), ProposalContent(proposal), b"")
-    checked = CheckedProposal(proposal, state.own_leaf, messages.proposal_reference(state.suite, signed))
+    checked = check_proposal(state, proposal, state.own_leaf, messages.proposal_reference(state.suite, signed), now)
     used, message = messages.protect(state, signed)
     return with_proposal(used, checked), message
 
