@@ -8,7 +8,7 @@ import pytest
 
 from crypto.errors import DecodeError, PastEpoch
 from crypto.mls.extensions import Extension, ExtensionType
-from crypto.mls.framing import ProposalContent
+from crypto.mls.framing import NewMemberCommitSender, ProposalContent
 from crypto.mls.group import Group, ReceivedProposal, StagedCommit
 from crypto.mls.proposals import (
     Add,
@@ -219,6 +219,7 @@ def test_p7_external_init_from_a_member(world: World) -> None:
     proposal = ExternalInit(
         world.suite.hpke.send_export(sender.state.leaf(sender.own_leaf).encryption_key, b"", b"", 32)[0]
     )
+    rules.p7_external_init(NewMemberCommitSender())  # whose external commit comes another way
     assert_proposal_refused("P7", world, rules.p7_external_init, forged_proposal(sender, proposal))
     with naming(by_value(sender, proposal)):
         pending = forged_commit(sender, [])
