@@ -30,7 +30,7 @@ from crypto.mls.headers import WireFormat
 from crypto.mls.key_package import KeyPackageBundle
 from crypto.mls.mls_message import encode_message
 from crypto.mls.proposal_list import checked_add, choose_proposals
-from crypto.mls.state import no_psks
+from crypto.mls.psk_lookup import no_psks
 from crypto.mls.tree_nodes import LeafIndex, Lifetime
 from crypto.suites import CipherSuite
 
@@ -93,7 +93,7 @@ def merged(group: Group, message: bytes, now: int) -> Group:
     """The next epoch, from a commit as bytes."""
     staged = group.receive(message, now)
     assert isinstance(staged, StagedCommit)
-    return staged.merge()
+    return group.adopt(staged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,8 @@ def full_tree(suite: CipherSuite, candidates: Sequence[Candidate], now: int, ste
     view = _assembled(suite, candidates, now)
     committers = list(_spread_out(len(candidates)))
     for done, leaf in enumerate(committers):
-        view = _seated(view, leaf, candidates).commit(now=now).next_group
+        seated = _seated(view, leaf, candidates)
+        view = seated.adopt(seated.commit(now=now).next_epoch)
         step((done + 1) / len(committers))
     return FullTree(view, candidates)
 

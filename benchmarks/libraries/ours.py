@@ -22,7 +22,7 @@ class OurMember:
 
     def commit(self) -> bytes:
         pending = self.group.commit(now=self._now)
-        self.group = pending.next_group
+        self.group = self.group.adopt(pending.next_epoch)
         return pending.message
 
     def process(self, commit: bytes) -> None:
@@ -66,7 +66,7 @@ class OurClient:
         now = groups.clock()
         pending = groups.create(self._suite, self.identity, key_packages, now)
         assert pending.welcome is not None
-        return OurMember(pending.next_group, now), pending.welcome
+        return OurMember(pending.group.adopt(pending.next_epoch), now), pending.welcome
 
     def join(self, welcome: bytes) -> OurMember:
         now = groups.clock()

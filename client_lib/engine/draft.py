@@ -131,7 +131,8 @@ class Draft:
         if before is not None and (before.pending, before.group) == (after.pending, after.group):
             return
         if after.pending is not None:
-            rows = snapshot.difference(after.group, after.pending.next_group)
+            assert after.group is not None, "what is pending is left behind with the group"
+            rows = snapshot.pending_difference(after.group, after.pending.next_epoch)
             row = PendingRow(msgspec.msgpack.encode(after.pending.commit), rows)
             self.put("pending", after.chat_id, msgspec.msgpack.encode(row))
         elif before is not None and before.pending is not None:

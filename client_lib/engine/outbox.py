@@ -27,7 +27,7 @@ from client_lib.errors import ClientError
 from client_lib.events import ChangeDone, ChangeFailed, ChatStuck, MessageFailed
 from client_lib.store.model import AddMessage, Direction, Status, StoredMessage
 from crypto.errors import CryptoError, RuleViolation
-from crypto.mls.group import Group, PendingCommit
+from crypto.mls.group import Member, PendingCommit
 from crypto.mls.verified_key_package import verify_key_package
 from protocol.codes import Code
 from protocol.frames import Accepted, ChatDevice, Commit, CreateChat, Message, Refused, Send
@@ -216,7 +216,7 @@ def _commit(draft: Draft, chat: Chat, number: int, entry: Change) -> Chat:
         draft.events.append(ChangeDone(chat.chat_id, entry.message_id))
         return without_entry(chat, number)
     made = chat.group.commit(adds, [member.leaf_index for member in removes], now=draft.now)
-    check_kind(chat.kind, made.next_group.members)
+    check_kind(chat.kind, made.next_epoch.members)
     if max(len(adds), len(removes)) > MEMBERS_PER_COMMIT_MAX or _is_too_large(made):
         raise ClientError("the change is too large for one step: add or remove fewer at once")
     commit = Commit(
@@ -224,27 +224,25 @@ def _commit(draft: Draft, chat: Chat, number: int, entry: Change) -> Chat:
         chat_id=chat.chat_id,
         message=made.message,
         welcome=made.welcome,
-        added=_devices_gained(chat.group, made.next_group),
-        removed=_devices_lost(chat.group, made.next_group),
+        added=_devices_gained(chat.group.members, made.next_epoch.members),
+        removed=_devices_lost(chat.group.members, made.next_epoch.members),
     )
     draft.frames.append(commit)
-    return replace(chat, group=made.group, pending=Pending(commit, made.next_group))
+    return replace(chat, group=made.group, pending=Pending(commit, made.next_epoch))
 
 
 def _is_too_large(made: PendingCommit) -> bool:
     return len(made.message) > COMMIT_BYTES_MAX or len(made.welcome or b"") > WELCOME_BYTES_MAX
 
 
-def _devices_gained(before: Group, after: Group) -> list[ChatDevice]:
-    known = {device_of(member) for member in before.members}
-    return [
-        ChatDevice(account_of(member), device_of(member)) for member in after.members if device_of(member) not in known
-    ]
+def _devices_gained(before: Sequence[Member], after: Sequence[Member]) -> list[ChatDevice]:
+    known = {device_of(member) for member in before}
+    return [ChatDevice(account_of(member), device_of(member)) for member in after if device_of(member) not in known]
 
 
-def _devices_lost(before: Group, after: Group) -> list[bytes]:
-    staying = {device_of(member) for member in after.members}
-    return [device_of(member) for member in before.members if device_of(member) not in staying]
+def _devices_lost(before: Sequence[Member], after: Sequence[Member]) -> list[bytes]:
+    staying = {device_of(member) for member in after}
+    return [device_of(member) for member in before if device_of(member) not in staying]
 
 
 def _commit_first(chat: Chat) -> Chat:

@@ -1,7 +1,7 @@
 """What comes in: the entries of a chat's log, one by one, in order.
 
 Owns the way of an entry from ciphertext to a new state: our own come back and are adopted, a message is opened and
-written to the history, a commit is staged, judged (`trust`) and merged. What is not acceptable changes no keys. A
+written to the history, a commit is staged, judged (`trust`) and adopted. What is not acceptable changes no keys. A
 message that does not open is kept with its reason and the log goes on; a commit of the present epoch that is not
 acceptable stops the chat, since everything after it depends on it, and the user is told.
 """
@@ -84,7 +84,7 @@ def _adopt_own_commit(draft: Draft, identity: Identity, chat: Chat, entry: Messa
         raise TrustError("the server changed our own commit on its way back")
     before = chat.group
     assert before is not None
-    after = before.adopt(chat.pending.next_group)
+    after = before.adopt(chat.pending.next_epoch)
     number, change = next((number, e) for number, e in chat.outbox.items() if isinstance(e, Change))
     _tell_members(draft, chat.chat_id, before, after, identity.account_id)
     draft.events.append(ChangeDone(chat.chat_id, change.message_id))
@@ -150,7 +150,7 @@ def _content_id(message: ApplicationMessage, account_id: bytes, chat_id: bytes, 
 
 
 def _commit(draft: Draft, identity: Identity, chat: Chat, before: Group, staged: StagedCommit) -> Chat:
-    """Judge a commit of somebody else and merge it. What we made for the old epoch is made again."""
+    """Judge a commit of somebody else and adopt it. What we made for the old epoch is made again."""
     trust.judge_commit(draft, chat.kind, before.members, staged)
     by = trust.account_of(staged.sender)
     if staged.removes_us:
@@ -158,7 +158,7 @@ def _commit(draft: Draft, identity: Identity, chat: Chat, before: Group, staged:
         reason = "we were removed from it"
         left = outbox.abandon(draft, identity, chat, reason)
         return replace(left, group=None, status="left", reason=reason, former_epoch=before.epoch)
-    after = before.adopt(staged.merge())
+    after = before.adopt(staged)
     _tell_members(draft, chat.chat_id, before, after, by)
     return outbox.unseal(replace(chat, group=after))
 

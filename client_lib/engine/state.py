@@ -27,7 +27,7 @@ import msgspec
 
 from crypto.identity.device_list import VerifiedDeviceList
 from crypto.mls import snapshot
-from crypto.mls.group import Group
+from crypto.mls.group import Group, NextEpoch
 from crypto.mls.key_package import KeyPackageBundle
 from crypto.mls.tree_nodes import KeyPackageSource
 from crypto.suites import SignatureKeyPair
@@ -105,10 +105,10 @@ class KeyPackageRow(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pending:
-    """Our commit on its way, for the first entry of the outbox, and the state that it leads to."""
+    """Our commit on its way, for the first entry of the outbox, and the epoch to which it leads."""
 
     commit: Commit = field(repr=False)
-    next_group: Group
+    next_epoch: NextEpoch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,9 +178,10 @@ def load_chat(chat_id: bytes, row: bytes, spaces: Mapping[str, Space], signer: S
     pending = None
     pending_row = spaces.get("pending", {}).get(chat_id)
     if pending_row is not None:
+        assert group is not None, "a group that goes takes its pending commit with it, in one transaction"
         change = msgspec.msgpack.decode(pending_row, type=PendingRow)
         next_rows = {name: value for name, value in (group_rows | change.rows).items() if value is not None}
-        pending = Pending(msgspec.msgpack.decode(change.commit, type=Commit), snapshot.load(next_rows, signer))
+        pending = Pending(msgspec.msgpack.decode(change.commit, type=Commit), snapshot.load_pending(next_rows, group))
     return Chat(chat_id, read.kind, read.position, group, read.status, read.reason, read.former_epoch, outbox, pending)
 
 

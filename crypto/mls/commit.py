@@ -30,11 +30,12 @@ from crypto.mls.proposal_list import Changes, apply_proposals, check_members, re
 from crypto.mls.proposals import CheckedProposal, Commit, ProposalByReference, ProposalByValue
 from crypto.mls.protection import sign_framed_content, with_confirmation_tag
 from crypto.mls.psk import derive_psk_secret
+from crypto.mls.psk_lookup import PSKLookup, find_psks
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.roster import Roster
 from crypto.mls.rules import commit as rules
 from crypto.mls.rules import leaf as leaf_rules
-from crypto.mls.state import GroupState, PSKLookup, find_psks, state_in_epoch
+from crypto.mls.state import GroupState, state_in_epoch
 from crypto.mls.tree_nodes import CommitSource, LeafIndex, LeafNode, NodeIndex, UpdatePath, verify_leaf_node
 from crypto.mls.treekem import NewPath, PrivateKeys, decrypt_path, encrypt_path, generate_path, merge_path, prune
 from crypto.secret import Secret

@@ -21,7 +21,7 @@ class GroupConfig:
     accept_public_handshakes: bool = False
     """Accept proposals and commits that come as PublicMessage (§6 recommends PrivateMessage)."""
     accept_external_commits: bool = False
-    """Accept clients that join by themselves (§12.4.3.2). Who may is for the caller to judge, before it merges."""
+    """Accept clients that join by themselves (§12.4.3.2). Who may is for the caller to judge, before it adopts."""
     accept_external_proposals: bool = False
     """Accept proposals from the group's external senders, and from clients that want to be added (§12.1.8)."""
     former_epochs_max: int = 0

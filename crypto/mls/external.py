@@ -8,7 +8,6 @@ leaf, which takes the leftmost blank place.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from crypto.mls import treekem
 from crypto.mls.commit import (
@@ -37,6 +36,7 @@ from crypto.mls.proposals import (
 )
 from crypto.mls.protection import protect_public, sign_framed_content, with_confirmation_tag
 from crypto.mls.psk import PreSharedKeyID, derive_psk_secret
+from crypto.mls.psk_lookup import PSKLookup, find_psks
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.roster import Roster
 from crypto.mls.rules import commit as commit_rules
@@ -44,18 +44,10 @@ from crypto.mls.rules import external as rules
 from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.rules import proposal_list as list_rules
 from crypto.mls.rules import welcome as welcome_rules
-from crypto.mls.state import GroupState, PSKLookup, find_psks, state_in_epoch
+from crypto.mls.state import GroupState, state_in_epoch
 from crypto.mls.tree_nodes import CommitSource, LeafContents, LeafIndex, LeafNode, verify_leaf_node
 from crypto.suites import CipherSuite, SignatureKeyPair
 from crypto.wire import encode
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CreatedExternalCommit:
-    """The commit by which we join, and the state to which it leads."""
-
-    message: bytes
-    next_state: GroupState
 
 
 def create_external_commit(
@@ -68,10 +60,11 @@ def create_external_commit(
     find_psk: PSKLookup,
     authenticated_data: bytes,
     config: GroupConfig,
-) -> CreatedExternalCommit:
+) -> tuple[GroupState, bytes]:
     """Join the group of a GroupInfo (§12.4.3.2). `contents` is what our leaf says, `removed` our former one.
 
-    Raises `RuleViolation` if the GroupInfo has no external key, or for what the members would refuse.
+    Returns the state with us in it, ours when the commit is accepted, and the message. Raises `RuleViolation` if the
+    GroupInfo has no external key, or for what the members would refuse.
     """
     suite, context = verified.suite, verified.group_info.group_context
     commit_rules.u13_epoch_can_grow(context.epoch)
@@ -118,7 +111,7 @@ def create_external_commit(
         private_keys=after.private_keys,
     )
     message = encode_message(protect_public(suite, with_confirmation_tag(signed, tag), None, None))
-    return CreatedExternalCommit(message, state)
+    return state, message
 
 
 def process_external_commit(
@@ -144,7 +137,7 @@ def process_external_commit(
     leaf_rules.l3_requirements(leaf.capabilities, state.context.extensions)
     commit_rules.c8_path_keys(suite, path)
     verify_leaf_node(suite, leaf, state.context.group_id, joiner)
-    tree, roster = treekem.place_path(suite, room, joiner, path), others.replace((), (leaf,))
+    tree, roster = treekem.merge_path(suite, room, joiner, path), others.replace((), (leaf,))
     _check_roster(roster, leaf)
 
     changes = _changes(state, checked, room, others)

@@ -1,37 +1,21 @@
 """Former epochs (RFC 9420 §15.3): what a member keeps to open application messages that come late.
 
-Owns how much is kept, and who sat where at the time. A former epoch holds its message keys and its GroupContext, which
-every signature covers; of its members only those whose leaf has changed hands since: the others are the present ones.
-So an epoch costs what has changed in it, and a message shows the sender that it had, whoever sits there now (rule F17).
+Owns how much is kept, and who sat where at the time. A `state.FormerEpoch` holds its message keys and its GroupContext,
+which every signature covers; of its members only those whose leaf has changed hands since: the others are the present
+ones. So an epoch costs what has changed in it, and a message shows the sender that it had, whoever sits there now (rule
+F17).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.roster import Member, member_at
-from crypto.mls.secret_tree import SecretTree
+from crypto.mls.state import FormerEpoch, GroupState
 from crypto.mls.tree_nodes import LeafIndex
-from crypto.secret import Secret
-
-if TYPE_CHECKING:  # state builds on this module
-    from crypto.mls.state import GroupState
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FormerEpoch:
-    """What is left of an epoch after its end."""
-
-    epoch: int
-    encoded_context: bytes
-    sender_data_secret: Secret
-    secret_tree: SecretTree
-    replaced: Mapping[LeafIndex, Member | None]
-    """Who sat at each leaf that holds somebody or something else now; None where it was blank."""
 
 
 def remember(state: GroupState, tree: RatchetTree, touched: Iterable[LeafIndex]) -> tuple[FormerEpoch, ...]:

@@ -5,9 +5,9 @@ A `Group` is a frozen value: one member's view of one epoch. Every operation ret
 leaves everything as it was. The rules for the caller:
 
 - Store the returned group, in one transaction with what it sends or shows, before that leaves or is shown.
-- A commit of ours is pending until the delivery service says that it won: then `group.adopt(pending.next_group)`. If
+- A commit of ours is pending until the delivery service says that it won: then `group.adopt(pending.next_epoch)`. If
   another commit won, drop it with its Welcome, process the other and say again what was wanted.
-- A commit of others is staged: look at who comes, goes and changes, and only then `group.adopt(staged.merge())`.
+- A commit of others is staged: look at who comes, goes and changes, and only then `group.adopt(staged)`.
 - Who a member is, and what it may do, is for the caller to judge: this module checks the protocol.
 - `now` is in Unix seconds. For a message that waited somewhere it is the time when it was sent, as far as known.
 """
@@ -18,7 +18,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from crypto.errors import DecodeError, UsageError
-from crypto.mls import group_info, messages, proposing
+from crypto.mls import group_info, proposing
 from crypto.mls.config import DEFAULT_CONFIG, GroupConfig
 from crypto.mls.creation import generate_group_state
 from crypto.mls.credentials import AnyCredential
@@ -28,20 +28,23 @@ from crypto.mls.group_info import VerifiedGroupInfo
 from crypto.mls.group_view import (
     ApplicationMessage,
     Group,
+    NextEpoch,
     PendingCommit,
     Received,
     ReceivedProposal,
     StagedCommit,
+    pending_commit,
 )
 from crypto.mls.headers import ExternalSenderIndex, NewMemberProposalSender
-from crypto.mls.joining import OpenedWelcome, create_welcome, open_welcome
+from crypto.mls.joining import open_welcome
 from crypto.mls.key_package import KeyPackageBundle, generate_key_package, generate_leaf_contents
 from crypto.mls.linked_groups import generate_first_commit
 from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.proposals import Add, AnyProposal
 from crypto.mls.psk import ExternalPSK, KeptPSKs, ResumptionPSK, ResumptionPSKUsage
+from crypto.mls.psk_lookup import PSKLookup, generate_psk_id, no_psks
 from crypto.mls.roster import Member, member_of
-from crypto.mls.state import GroupState, PSKLookup, no_psks
+from crypto.mls.state import GroupState
 from crypto.mls.tree_nodes import LeafIndex, Lifetime
 from crypto.mls.verified_key_package import VerifiedKeyPackage, verify_key_package
 from crypto.mls.welcome import GroupInfo, Welcome
@@ -54,6 +57,7 @@ __all__ = [
     "KeptPSKs",
     "KeyPackageBundle",
     "Member",
+    "NextEpoch",
     "PendingCommit",
     "PendingJoin",
     "Received",
@@ -80,39 +84,32 @@ __all__ = [
 class StagedJoin:
     """A valid Welcome, not yet accepted. Judge who is there and who invites before `accept`."""
 
-    opened: OpenedWelcome = field(repr=False)
+    inviter: Member
+    """Who has signed the GroupInfo, and so vouches for the group.
+
+    With a path secret in the Welcome it is the member whose commit adds us; without one it need not be."""
+    used_reference: bytes
+    """The key package that this uses up: erase its private keys, unless it is a last-resort one."""
+    state: GroupState = field(repr=False)
 
     @property
     def group_id(self) -> bytes:
         """The group that we would enter."""
-        return self.opened.state.context.group_id
+        return self.state.context.group_id
 
     @property
     def members(self) -> tuple[Member, ...]:
         """Everybody who would be in the group, us included."""
-        return Group(self.opened.state).members
-
-    @property
-    def inviter(self) -> Member:
-        """Who has signed the GroupInfo, and so vouches for the group.
-
-        With a path secret in the Welcome it is the member whose commit adds us; without one it need not be.
-        """
-        return member_of(self.opened.inviter, self.opened.state.leaf(self.opened.inviter))
+        return Group(self.state).members
 
     @property
     def extensions(self) -> tuple[Extension, ...]:
         """The GroupContext's extensions."""
-        return self.opened.state.context.extensions
-
-    @property
-    def used_reference(self) -> bytes:
-        """The key package that this uses up: erase its private keys, unless it is a last-resort one."""
-        return self.opened.reference
+        return self.state.context.extensions
 
     def accept(self) -> Group:
         """Enter the group."""
-        return Group(self.opened.state)
+        return Group(self.state)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,7 +117,7 @@ class PendingJoin:
     """An external commit of ours that the delivery service has not accepted yet."""
 
     next_group: Group
-    """The group with us in it: adopt it when the commit is accepted. If another commit won, start anew."""
+    """The group with us in it, ours when the commit is accepted. If another commit won, start anew."""
     message: bytes
 
 
@@ -171,7 +168,7 @@ def join(
     body = decode_message(welcome).body
     if not isinstance(body, Welcome):
         raise DecodeError("the message is not a Welcome")
-    opened = open_welcome(
+    state, inviter, used_reference = open_welcome(
         body,
         bundles,
         signer,
@@ -182,7 +179,7 @@ def join(
         now=now,
         previous=None if previous is None else previous.state,
     )
-    return StagedJoin(opened)
+    return StagedJoin(member_of(inviter, state.leaf(inviter)), used_reference, state)
 
 
 def verify_group_info(
@@ -215,17 +212,17 @@ def external_join(
 
     The message is public, and anybody who sees it sees who joins. Raises `RuleViolation`.
     """
-    created = create_external_commit(
+    state, message = create_external_commit(
         verified,
         generate_leaf_contents(credential, signer, supported_extensions, leaf_extensions),
         signer,
         removed=removes,
-        psk_ids=[proposing.generate_psk_id(verified.suite, psk) for psk in psks],
+        psk_ids=[generate_psk_id(verified.suite, psk) for psk in psks],
         find_psk=find_psk,
         authenticated_data=authenticated_data,
         config=config,
     )
-    return PendingJoin(Group(created.next_state), created.message)
+    return PendingJoin(Group(state), message)
 
 
 def reinitialise(
@@ -242,7 +239,8 @@ def reinitialise(
     """Make the group to which `old` was reinitialised, with all its other members in `adds` (§11.2).
 
     `signer` is of the new group's suite. Only the Welcome is for others: `PendingCommit.group` is the new group before
-    anybody was added. Raises `RuleViolation` W11 if somebody is missing, and `UsageError` if `old` goes on.
+    anybody was added, and adopts the next epoch. Raises `RuleViolation` W11 if somebody is missing, and `UsageError` if
+    `old` goes on.
     """
     reinit = old.reinitialised_to
     if reinit is None:
@@ -258,7 +256,7 @@ def reinitialise(
         extensions=reinit.extensions,
         config=old.state.config,
     )
-    return _first_commit(old, new, ResumptionPSKUsage.REINIT, adds, now)
+    return pending_commit(new, generate_first_commit(old.state, new, ResumptionPSKUsage.REINIT, adds, now))
 
 
 def branch(
@@ -285,16 +283,7 @@ def branch(
         extensions=extensions,
         config=state.config,
     )
-    return _first_commit(old, new, ResumptionPSKUsage.BRANCH, adds, now)
-
-
-def _first_commit(
-    old: Group, new: GroupState, usage: ResumptionPSKUsage, adds: Sequence[VerifiedKeyPackage], now: int
-) -> PendingCommit:
-    created = generate_first_commit(old.state, new, usage, adds, now)
-    used, message = messages.protect(new, created.authenticated)
-    welcome = encode_message(create_welcome(created)) if created.changes.added else None
-    return PendingCommit(Group(used), Group(created.next_state), message, welcome)
+    return pending_commit(new, generate_first_commit(old.state, new, ResumptionPSKUsage.BRANCH, adds, now))
 
 
 def propose_as_external_sender(

@@ -12,7 +12,7 @@ from typing import assert_never
 
 from crypto.errors import UsageError
 from crypto.mls import key_schedule, messages, proposing
-from crypto.mls.commit import ProcessedCommit, create_commit, process_commit
+from crypto.mls.commit import CreatedCommit, ProcessedCommit, create_commit, process_commit
 from crypto.mls.extensions import Extension, ExternalSender
 from crypto.mls.external import process_external_commit
 from crypto.mls.former_epochs import caught_up
@@ -32,10 +32,11 @@ from crypto.mls.proposals import (
     Remove,
 )
 from crypto.mls.psk import ExternalPSK, ResumptionPSK
+from crypto.mls.psk_lookup import PSKLookup, generate_psk_id, no_psks, own_psks_first
 from crypto.mls.roster import Member, member_at, member_of
 from crypto.mls.rules import commit as commit_rules
 from crypto.mls.rules import message as message_rules
-from crypto.mls.state import GroupState, PSKLookup, no_psks, own_psks_first
+from crypto.mls.state import GroupState
 from crypto.mls.tree_nodes import LeafIndex
 from crypto.mls.verified_key_package import VerifiedKeyPackage
 from crypto.secret import Secret
@@ -119,16 +120,19 @@ class Group:
         """The same group without the keys of former epochs: late messages are lost from now on (§15.3)."""
         return Group(replace(self.state, former=()))
 
-    def adopt(self, following: Group) -> Group:
-        """Enter the next epoch: `PendingCommit.next_group` of ours that won, or what `StagedCommit.merge` gave.
+    def adopt(self, commit: NextEpoch | StagedCommit) -> Group:
+        """Enter the next epoch: `PendingCommit.next_epoch` of ours that won, or a commit of others that was judged.
 
-        Messages that we have opened since that state was made stay opened (rule R1). Raises `UsageError` for a state
-        that does not follow this one.
+        Messages that we have opened since it was made or staged stay opened (rule R1). Raises `UsageError` for a commit
+        of another epoch, fork or member, and for one that removes us: then erase the group's keys instead (rule U14).
         """
-        before, after = self.state.context, following.state.context
-        if (after.group_id, after.epoch) != (before.group_id, before.epoch + 1) or following.own_leaf != self.own_leaf:
-            raise UsageError("not the next epoch of this group")
-        return Group(replace(following.state, former=caught_up(following.state.former, self.state)))
+        following = commit.next_epoch if isinstance(commit, StagedCommit) else commit
+        if following is None:
+            raise UsageError("the commit removes us: there is no next epoch to enter")
+        after = following.state
+        if following.follows != self.state.interim_transcript_hash or after.own_leaf != self.own_leaf:
+            raise UsageError("not a commit of this epoch, made or staged by us")
+        return Group(replace(after, former=caught_up(after.former, self.state)))
 
     def protect(self, data: bytes, authenticated_data: bytes = b"") -> tuple[Group, bytes]:
         """Encrypt application data to the group (§6.3), padded to a bucket. `authenticated_data` stays readable.
@@ -166,7 +170,7 @@ class Group:
         state = self.state
         lookup = own_psks_first(state, find_psk)
         wanted: list[AnyProposal] = [Remove(leaf_index) for leaf_index in removes]
-        wanted += [PreSharedKey(proposing.generate_psk_id(state.suite, psk)) for psk in psks]
+        wanted += [PreSharedKey(generate_psk_id(state.suite, psk)) for psk in psks]
         wanted += [] if extensions is None else [GroupContextExtensions(extensions)]
         own = [check_proposal(state, proposal, state.own_leaf, None, now) for proposal in wanted]
         own += [checked_add(state, verified, now) for verified in adds]
@@ -179,9 +183,7 @@ class Group:
             find_psk=lookup,
             leaf_extensions=leaf_extensions,
         )
-        used, message = messages.protect(state, created.authenticated)
-        welcome = encode_message(create_welcome(created)) if created.changes.added else None
-        return PendingCommit(Group(used), Group(created.next_state), message, welcome)
+        return pending_commit(state, created)
 
     def propose_add(self, verified: VerifiedKeyPackage, *, now: int) -> tuple[Group, bytes]:
         """Propose to add a client (§12.1.1)."""
@@ -198,7 +200,7 @@ class Group:
 
     def propose_psk(self, psk: ExternalPSK | ResumptionPSK, *, now: int) -> tuple[Group, bytes]:
         """Propose to mix a pre-shared key into the next epoch (§12.1.4)."""
-        return self._propose(PreSharedKey(proposing.generate_psk_id(self.suite, psk)), now)
+        return self._propose(PreSharedKey(generate_psk_id(self.suite, psk)), now)
 
     def propose_extensions(self, extensions: tuple[Extension, ...], *, now: int) -> tuple[Group, bytes]:
         """Propose to replace the GroupContext's extensions, all of them (§12.1.7)."""
@@ -257,16 +259,37 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class NextEpoch:
+    """Where a commit leads. What it knows of message keys is of the time when it was made: `Group.adopt` enters it."""
+
+    follows: bytes
+    """The interim transcript hash of the epoch that the commit ends. It differs in each fork of a group."""
+    state: GroupState = field(repr=False)
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Everybody who will be in the group, from left to right."""
+        return Group(self.state).members
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PendingCommit:
     """A commit of ours that the delivery service has not accepted yet."""
 
     group: Group
     """This epoch, with the commit's message key used up: store it, so that a second attempt uses another key."""
-    next_group: Group
-    """The next epoch: `Group.adopt` it when the commit is accepted."""
     message: bytes
     welcome: bytes | None
     """For everybody whom the commit adds; deliver it only once the commit is accepted (§14)."""
+    next_epoch: NextEpoch
+    """Keep this alone, and `Group.adopt` it when the commit is accepted: `group` still has keys that go meanwhile."""
+
+
+def pending_commit(state: GroupState, created: CreatedCommit) -> PendingCommit:
+    """A commit that was made in `state`, as it is sent."""
+    used, message = messages.protect(state, created.authenticated)
+    welcome = encode_message(create_welcome(created)) if created.changes.added else None
+    return PendingCommit(Group(used), message, welcome, NextEpoch(state.interim_transcript_hash, created.next_state))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -298,7 +321,7 @@ class ReceivedProposal:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StagedCommit:
-    """A valid commit of another member, not yet adopted. Judge whom it brings before `merge`."""
+    """A valid commit of another member, not yet adopted. Judge whom it brings before `Group.adopt`."""
 
     sender: Member
     """The committer, as it was before the commit; of an external one, as it will be."""
@@ -316,16 +339,11 @@ class StagedCommit:
     extensions: tuple[Extension, ...]
     """The GroupContext's extensions after the commit."""
     reinit: ReInit | None
-    """What the commit reinitialises the group to: `merge` enters its last epoch, where nothing is said (§11.2)."""
+    """What the commit reinitialises the group to: it leads to the last epoch, where nothing is said (§11.2)."""
     authenticated_data: bytes
     removes_us: bool
-    next_state: GroupState | None = field(repr=False)
-
-    def merge(self) -> Group:
-        """Enter the next epoch. Raises `UsageError` if the commit removes us: erase the group's keys instead."""
-        if self.next_state is None:
-            raise UsageError("the commit removes us: there is no next epoch to enter")
-        return Group(self.next_state)
+    next_epoch: NextEpoch | None
+    """None if the commit removes us."""
 
 
 Received = ApplicationMessage | ReceivedProposal | StagedCommit
@@ -334,7 +352,7 @@ Received = ApplicationMessage | ReceivedProposal | StagedCommit
 def _stage(
     state: GroupState, processed: ProcessedCommit, sender: Member | ExternalSender, authenticated_data: bytes
 ) -> StagedCommit:
-    changes = processed.changes
+    changes, after = processed.changes, processed.next_state
     added = tuple(member_of(leaf_index, leaf) for leaf_index, leaf in processed.added.items())
     return StagedCommit(
         sender=sender if isinstance(sender, Member) else added[0],
@@ -347,6 +365,6 @@ def _stage(
         extensions=changes.extensions,
         reinit=changes.reinit,
         authenticated_data=authenticated_data,
-        removes_us=processed.next_state is None,
-        next_state=processed.next_state,
+        removes_us=after is None,
+        next_epoch=None if after is None else NextEpoch(state.interim_transcript_hash, after),
     )

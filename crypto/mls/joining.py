@@ -6,7 +6,6 @@ Owns both directions, `create_welcome` and `open_welcome`. The structs stand in 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from crypto.errors import UsageError
@@ -19,24 +18,16 @@ from crypto.mls.key_package import KeyPackageBundle, key_package_reference
 from crypto.mls.key_schedule import epoch_secrets, verify_confirmation_tag, welcome_key_nonce
 from crypto.mls.linked_groups import check_link
 from crypto.mls.psk import derive_psk_secret
+from crypto.mls.psk_lookup import PSKLookup, find_psks, own_psks_first
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.rules import welcome as rules
-from crypto.mls.state import GroupState, PSKLookup, find_psks, own_psks_first, state_in_epoch
+from crypto.mls.state import GroupState, state_in_epoch
 from crypto.mls.tree_nodes import LeafIndex, NodeIndex
 from crypto.mls.treekem import PrivateKeys, private_keys_from_path_secret
 from crypto.mls.welcome import EncryptedGroupSecrets, GroupInfo, GroupSecrets, PathSecret, Welcome
 from crypto.secret import Secret
 from crypto.suites import CipherSuite, SignatureKeyPair, suite_of
 from crypto.wire import decode, encode
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class OpenedWelcome:
-    """A valid Welcome: the state that it leads to, who sent it, and which key package it used up."""
-
-    state: GroupState
-    inviter: LeafIndex
-    reference: bytes
 
 
 def create_welcome(created: CreatedCommit) -> Welcome:
@@ -79,11 +70,12 @@ def open_welcome(
     find_psk: PSKLookup,
     now: int,
     previous: GroupState | None,
-) -> OpenedWelcome:
+) -> tuple[GroupState, LeafIndex, bytes]:
     """Enter the group that a Welcome leads to (§12.4.3.1).
 
     `bundles` are our key packages by reference; `ratchet_tree` is the encoded tree if it comes separately; `previous`
     is the group that this one is said to continue, or to be a branch of (§11.2, §11.3).
+    Returns our state in it, the leaf of who signed the GroupInfo, and the reference of the key package that it used up.
     Raises `InvalidMessage`, `Unsupported`, or `UsageError` if `signer` is not the key package's.
     """
     entry, bundle = rules.w1_one_entry_is_ours(welcome, bundles)
@@ -126,7 +118,7 @@ def open_welcome(
         roster=verified.roster,
         private_keys=private_keys,
     )
-    return OpenedWelcome(state, LeafIndex(group_info.signer), entry.new_member)
+    return state, LeafIndex(group_info.signer), entry.new_member
 
 
 def _open_group_secrets(

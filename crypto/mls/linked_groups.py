@@ -17,10 +17,11 @@ from crypto.mls.headers import WireFormat
 from crypto.mls.key_schedule import GroupContext
 from crypto.mls.proposal_list import checked_add, choose_proposals
 from crypto.mls.proposals import CheckedProposal, PreSharedKey
-from crypto.mls.psk import PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage
+from crypto.mls.psk import ResumptionPSK, ResumptionPSKUsage
+from crypto.mls.psk_lookup import generate_psk_id, no_psks, own_psks_first
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.rules import welcome as rules
-from crypto.mls.state import GroupState, no_psks, own_psks_first
+from crypto.mls.state import GroupState
 from crypto.mls.verified_key_package import VerifiedKeyPackage
 
 
@@ -32,8 +33,7 @@ def generate_first_commit(
     Raises `RuleViolation` W11 if it would be none, or what a commit of these `adds` may raise.
     """
     psk = ResumptionPSK(usage, old.context.group_id, old.context.epoch)
-    psk_id = PreSharedKeyID(psk, new.suite.generate_secret().reveal())
-    own = [CheckedProposal(PreSharedKey(psk_id), new.own_leaf, None)]
+    own = [CheckedProposal(PreSharedKey(generate_psk_id(new.suite, psk)), new.own_leaf, None)]
     own += [checked_add(new, verified, now) for verified in adds]
     created = create_commit(
         new,

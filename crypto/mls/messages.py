@@ -7,12 +7,10 @@ the signature. Only a message that passed all of them advances the secret tree (
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import assert_never
 
 from crypto.errors import DecodeError
-from crypto.mls.config import GroupConfig
 from crypto.mls.extensions import ExternalSender, external_senders
-from crypto.mls.former_epochs import FormerEpoch, sender_in
+from crypto.mls.former_epochs import sender_in
 from crypto.mls.framing import (
     AnyContent,
     AuthenticatedContent,
@@ -22,7 +20,6 @@ from crypto.mls.framing import (
     PublicMessage,
 )
 from crypto.mls.headers import (
-    AnySender,
     ContentType,
     ExternalSenderIndex,
     MemberSender,
@@ -47,7 +44,7 @@ from crypto.mls.roster import Member, member_at
 from crypto.mls.rules import commit as commit_rules
 from crypto.mls.rules import external as external_rules
 from crypto.mls.rules import message as rules
-from crypto.mls.state import GroupState
+from crypto.mls.state import FormerEpoch, GroupState
 from crypto.mls.tree_nodes import LeafIndex, LeafNode
 from crypto.suites import CipherSuite
 from crypto.wire import encode
@@ -150,7 +147,7 @@ def _open_former(state: GroupState, former: FormerEpoch, message: PrivateMessage
 
 def _open_public(state: GroupState, message: PublicMessage) -> OpenedMessage:
     content = message.content
-    rules.f20_public_allowed(allowed=_public_allowed(state.config, content.sender))
+    rules.f20_public_allowed(state.config, content.sender)
     rules.f1_our_group(content.group_id, state.context.group_id)
     rules.f2_f3_current_epoch(content.epoch, state.context.epoch)
     commit_rules.u15_group_goes_on(state.reinit)
@@ -158,19 +155,6 @@ def _open_public(state: GroupState, message: PublicMessage) -> OpenedMessage:
     sender = _public_sender(state, content)
     verify_framed_content(state.suite, authenticated, sender.signature_key, state.encoded_context)
     return OpenedMessage(state, authenticated, sender, None, sender_is_current=True)
-
-
-def _public_allowed(config: GroupConfig, sender: AnySender) -> bool:
-    """Whether public messages of such a sender are wanted; those of outsiders cannot be private (§12.1.8)."""
-    match sender:
-        case MemberSender():
-            return config.accept_public_handshakes
-        case NewMemberCommitSender():
-            return config.accept_external_commits
-        case ExternalSenderIndex() | NewMemberProposalSender():
-            return config.accept_external_proposals
-        case _:
-            assert_never(sender)
 
 
 def _public_sender(state: GroupState, content: FramedContent) -> Member | ExternalSender:

@@ -7,17 +7,13 @@ and P's parent hash, which D holds, fixes P's key, everything above, and S as it
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from crypto.errors import RuleViolation
 from crypto.mls import tree_math
+from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.tree_hashes import AnyNode
 from crypto.mls.tree_nodes import CommitSource, LeafIndex, NodeIndex, ParentNode
 from crypto.suites import CipherSuite
 from crypto.wire import encode, struct
-
-if TYPE_CHECKING:
-    from crypto.mls.ratchet_tree import RatchetTree
 
 
 @struct

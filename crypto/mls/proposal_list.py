@@ -30,12 +30,13 @@ from crypto.mls.proposals import (
     Update,
 )
 from crypto.mls.psk import PSK_COUNT_MAX, PreSharedKeyID
+from crypto.mls.psk_lookup import PSKLookup
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.roster import Roster
 from crypto.mls.rules import key_package as key_package_rules
 from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.rules import proposal_list as rules
-from crypto.mls.state import GroupState, PSKLookup
+from crypto.mls.state import GroupState
 from crypto.mls.tree_nodes import LeafIndex, LeafNode, UpdateSource, verify_leaf_node
 from crypto.mls.verified_key_package import VerifiedKeyPackage, check_key_package, lifetime_of_leaf
 
@@ -82,7 +83,7 @@ def check_proposal(
         case GroupContextExtensions():
             check_group_context_extensions(proposal.extensions)
         case ExternalInit():
-            rules.p7_external_init()
+            rules.p7_external_init(sender)
         case ReInit():
             check_group_context_extensions(proposal.extensions)
         case _:
@@ -215,7 +216,10 @@ def choose_proposals(state: GroupState, own: Sequence[CheckedProposal], find_psk
     What does not fit into one commit waits for the next.
     Raises `RuleViolation` if `own` is invalid by itself.
     """
-    candidates = _reinit_last(_preferred(state, own, find_psk, now))[: max(0, PROPOSALS_MAX - len(own))]
+    candidates = _one_change_per_leaf(state, own)
+    candidates = _psks_at_hand(candidates, own, find_psk)
+    candidates = _possible_adds(state, candidates, own, now)
+    candidates = _reinit_last(candidates)[: max(0, PROPOSALS_MAX - len(own))]
     try:
         return _judge(state, [*candidates, *own])
     except RuleViolation:
@@ -223,46 +227,57 @@ def choose_proposals(state: GroupState, own: Sequence[CheckedProposal], find_psk
         return _judge(state, [*_valid_part(state, [], candidates, own), *own])
 
 
+def _one_change_per_leaf(state: GroupState, own: Sequence[CheckedProposal]) -> list[CheckedProposal]:
+    """The proposals of this epoch, and of those that change one leaf the one that goes first (§12.2)."""
+    proposals = list(state.proposals.values())
+    updates = {c.member: c for c in proposals if isinstance(c.proposal, Update)}
+    removes = {LeafIndex(c.proposal.removed): c for c in reversed(proposals) if isinstance(c.proposal, Remove)}
+    ours = {state.own_leaf, *[LeafIndex(c.proposal.removed) for c in own if isinstance(c.proposal, Remove)]}
+    first = {c for leaf, c in (updates | removes).items() if leaf not in ours}
+    return [c for c in proposals if not isinstance(c.proposal, Update | Remove) or c in first]
+
+
+def _psks_at_hand(
+    candidates: Sequence[CheckedProposal], own: Sequence[CheckedProposal], find_psk: PSKLookup
+) -> list[CheckedProposal]:
+    """All but the pre-shared keys that we do not know, or that are too many for one commit."""
+    left = PSK_COUNT_MAX - sum(isinstance(c.proposal, PreSharedKey) for c in own)
+    kept = []
+    for checked in candidates:
+        if isinstance(checked.proposal, PreSharedKey):
+            if left <= 0 or find_psk(checked.proposal.psk.psk) is None:
+                continue
+            left -= 1
+        kept.append(checked)
+    return kept
+
+
+def _possible_adds(
+    state: GroupState, candidates: Sequence[CheckedProposal], own: Sequence[CheckedProposal], now: int
+) -> list[CheckedProposal]:
+    """All but the Adds that cannot be valid. Of those that share a key one can be (Q5, L13, K6): the first.
+
+    The list is judged whole afterwards; what is found here keeps a flood of them from costing much.
+    """
+    replaced = [c.proposal.extensions for c in own if isinstance(c.proposal, GroupContextExtensions)]
+    extensions = replaced[0] if replaced else state.context.extensions
+    taken: set[bytes] = set()
+    kept = []
+    for checked in candidates:
+        if isinstance(checked.proposal, Add):
+            package = checked.proposal.key_package
+            keys = {package.leaf_node.signature_key, package.leaf_node.encryption_key, package.init_key}
+            is_first = taken.isdisjoint(keys)
+            taken |= keys
+            if not is_first or not _may_be_added(state, package, extensions, now):
+                continue
+        kept.append(checked)
+    return kept
+
+
 def _reinit_last(candidates: list[CheckedProposal]) -> list[CheckedProposal]:
     """All but the ReInits, which wait until there is nothing else (§12.2)."""
     return [checked for checked in candidates if not isinstance(checked.proposal, ReInit)] or candidates
-
-
-def _preferred(
-    state: GroupState, own: Sequence[CheckedProposal], find_psk: PSKLookup, now: int
-) -> list[CheckedProposal]:
-    """The proposals of this epoch that we may commit, one for each leaf that they change (§12.2)."""
-    latest_update = {c.member: c for c in state.proposals.values() if isinstance(c.proposal, Update)}
-    settled = {c.proposal.removed for c in own if isinstance(c.proposal, Remove)} | {state.own_leaf}
-    others_remove = {c.proposal.removed for c in state.proposals.values() if isinstance(c.proposal, Remove)}
-    preferred = []
-    added_keys: set[bytes] = set()
-    extensions = next(
-        (c.proposal.extensions for c in own if isinstance(c.proposal, GroupContextExtensions)), state.context.extensions
-    )
-    psks_left = PSK_COUNT_MAX - sum(isinstance(c.proposal, PreSharedKey) for c in own)
-    for checked in state.proposals.values():
-        match checked.proposal:
-            case Remove(removed=removed):
-                wanted = removed not in settled
-                settled.add(removed)
-            case Update():
-                replaced = latest_update[checked.member] is not checked
-                wanted = not replaced and checked.member not in settled | others_remove
-            case PreSharedKey(psk=psk_id):
-                wanted = psks_left > 0 and find_psk(psk_id.psk) is not None
-                psks_left -= wanted
-            case Add(key_package=key_package):
-                leaf = key_package.leaf_node
-                keys = {leaf.signature_key, leaf.encryption_key, key_package.init_key}
-                # Of Adds that share a key one can be valid (Q5, L13, K6); found here, a flood of them costs little.
-                wanted = added_keys.isdisjoint(keys) and _may_be_added(state, key_package, extensions, now)
-                added_keys |= keys
-            case _:
-                wanted = True
-        if wanted:
-            preferred.append(checked)
-    return preferred
 
 
 def _may_be_added(state: GroupState, key_package: KeyPackage, extensions: tuple[Extension, ...], now: int) -> bool:

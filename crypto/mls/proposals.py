@@ -126,7 +126,9 @@ class Commit(Kept):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CheckedProposal:
-    """A proposal that is valid by itself (§12.1). Only `proposal_list` and `external` make one.
+    """A proposal that is valid by itself (§12.1): whoever makes one has judged it, or loads what was judged.
+
+    `proposal_list` does so for members; `external` and `linked_groups` make what only their commits may cover.
 
     `sender` is a member's leaf, or says in what way its sender is none. `reference` names the message that brought it;
     a proposal inside a commit has none.

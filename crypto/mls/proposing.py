@@ -14,7 +14,6 @@ from crypto.mls.mls_message import encode_message
 from crypto.mls.proposal_list import check_proposal
 from crypto.mls.proposals import AnyProposal, CheckedProposal, Update
 from crypto.mls.protection import protect_public, sign_framed_content
-from crypto.mls.psk import ExternalPSK, PreSharedKeyID, ResumptionPSK
 from crypto.mls.rules import message as message_rules
 from crypto.mls.rules import proposal_list as proposal_rules
 from crypto.mls.state import GroupState
@@ -24,9 +23,8 @@ from crypto.suites import CipherSuite, SignatureKeyPair
 
 def propose(state: GroupState, proposal: AnyProposal, now: int) -> tuple[GroupState, bytes]:
     """Send a proposal of ours. Raises `RuleViolation` if it is invalid by itself."""
-    check_proposal(state, proposal, state.own_leaf, None, now)
     signed = messages.sign(state, messages.handshake_format(state), ProposalContent(proposal), b"")
-    checked = CheckedProposal(proposal, state.own_leaf, messages.proposal_reference(state.suite, signed))
+    checked = check_proposal(state, proposal, state.own_leaf, messages.proposal_reference(state.suite, signed), now)
     used, message = messages.protect(state, signed)
     return with_proposal(used, checked), message
 
@@ -70,8 +68,3 @@ def propose_from_outside(
     framed = FramedContent(group_id, epoch, sender, b"", ProposalContent(proposal))
     signed = sign_framed_content(suite, signer, WireFormat.PUBLIC_MESSAGE, framed, None)
     return encode_message(protect_public(suite, signed, None, None))
-
-
-def generate_psk_id(suite: CipherSuite, psk: ExternalPSK | ResumptionPSK) -> PreSharedKeyID:
-    """Name a PSK for one use, with a fresh nonce of KDF.Nh bytes (§12.1.4)."""
-    return PreSharedKeyID(psk, suite.generate_secret().reveal())

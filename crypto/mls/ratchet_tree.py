@@ -7,7 +7,7 @@ acceptable is for the rules of §7.3.
 Invariants: the width is a power of two; every hash and count fits the nodes; a value never changes. A changed tree
 shares the nodes and hashes that stay: a change hashes the touched paths, each node once, and copies arrays at C speed.
 Whoever takes a tree from outside compares `tree_hash` with the GroupContext's, then calls `verify_structure` and
-`verify_parent_hashes`.
+`parent_hashes.verify`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from itertools import compress
 from types import MappingProxyType
 
 from crypto.errors import RuleViolation
-from crypto.mls import parent_hashes, tree_hashes, tree_math
+from crypto.mls import tree_hashes, tree_math
 from crypto.mls.rules import tree_shape as rules
 from crypto.mls.tree_hashes import AnyNode
 from crypto.mls.tree_nodes import LeafIndex, LeafNode, NodeIndex, ParentNode
@@ -180,19 +180,6 @@ class RatchetTree:
 
     # Changes
 
-    def add_leaf(self, leaf: LeafNode) -> tuple[RatchetTree, LeafIndex]:
-        """Add one member; see `apply`."""
-        tree, (index,) = self.apply({}, (), (leaf,))
-        return tree, index
-
-    def update_leaf(self, index: LeafIndex, leaf: LeafNode) -> RatchetTree:
-        """Replace one member's leaf; see `apply`."""
-        return self.apply({index: leaf}, (), ())[0]
-
-    def remove_leaf(self, index: LeafIndex) -> RatchetTree:
-        """Remove one member; see `apply`."""
-        return self.apply({}, (index,), ())[0]
-
     def apply(
         self, updates: Mapping[LeafIndex, LeafNode], removes: Sequence[LeafIndex], adds: Sequence[LeafNode]
     ) -> tuple[RatchetTree, tuple[LeafIndex, ...]]:
@@ -266,12 +253,12 @@ class RatchetTree:
                     del keys[node.encryption_key]
         return RatchetTree(self.suite, tuple(nodes), tuple(hashes), keys)
 
-    # Checks of a tree from outside
+    # Check of a tree from outside
 
     def verify_structure(self) -> None:
         """Check what §7.1, §7.7 and §12.4.3.1 demand of the parents and of the width.
 
-        Raises `RuleViolation` T6 to T9, T11, or C8 for a parent's key that nobody could encrypt to.
+        Raises `RuleViolation` T6 to T9 or T11.
         """
         rules.t11_truncated(self._nodes)
         parents = tuple(self.parents())
@@ -283,11 +270,6 @@ class RatchetTree:
         )
         for index, parent in parents:
             rules.t9_parent_key_unique(self._encryption_keys, index, parent)
-            rules.c8_parent_key(self.suite, index, parent)
-
-    def verify_parent_hashes(self) -> None:
-        """Check that every parent is covered by exactly one parent-hash chain (§7.9.2). Raises `RuleViolation` T4."""
-        parent_hashes.verify(self)
 
 
 def _blank_path(nodes: list[AnyNode | None], leaf: LeafIndex, rule: str) -> None:

@@ -30,8 +30,7 @@ from crypto.errors import DecodeError, RuleViolation, UsageError
 from crypto.mls.config import DEFAULT_CONFIG, GroupConfig
 from crypto.mls.credentials import Credential
 from crypto.mls.extensions import Extension
-from crypto.mls.former_epochs import FormerEpoch
-from crypto.mls.group import Group
+from crypto.mls.group import Group, NextEpoch
 from crypto.mls.headers import AnySender, MemberSender, Outsider, Sender
 from crypto.mls.key_package import KeyPackage, KeyPackageBundle
 from crypto.mls.key_schedule import GroupContext, KeptSecrets
@@ -40,7 +39,7 @@ from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.roster import Member, roster_of
 from crypto.mls.rules.commit import EPOCH_MAX
 from crypto.mls.secret_tree import SecretTree
-from crypto.mls.state import GroupState
+from crypto.mls.state import FormerEpoch, GroupState
 from crypto.mls.tree_hashes import AnyNode
 from crypto.mls.tree_math import node_of
 from crypto.mls.tree_nodes import NODES_MAX, LeafIndex, Node, NodeIndex
@@ -136,9 +135,15 @@ def difference(before: Group | None, after: Group) -> dict[str, bytes | None]:
 
     `before` is an earlier state of the same group, or None if nothing has been stored.
     """
-    if before is None:
-        return dict(rows(after))
-    old, new = before.state, after.state
+    return dict(rows(after)) if before is None else _difference(before.state, after.state)
+
+
+def pending_difference(group: Group, following: NextEpoch) -> dict[str, bytes | None]:
+    """The same from `group` to an epoch that is not entered yet. It holds for this state of `group` only."""
+    return _difference(group.state, following.state)
+
+
+def _difference(old: GroupState, new: GroupState) -> dict[str, bytes | None]:
     if old.context.group_id != new.context.group_id:
         raise UsageError("states of two groups")
     changed: dict[str, bytes | None] = {}
@@ -160,6 +165,11 @@ def difference(before: Group | None, after: Group) -> dict[str, bytes | None]:
     if old.private_keys is not new.private_keys:
         changed |= _changed(_key_rows(old), _key_rows(new))
     return changed
+
+
+def load_pending(stored: Rows, group: Group) -> NextEpoch:
+    """The epoch to which our commit of this epoch of `group` leads, from its rows. Raises as `load` does."""
+    return NextEpoch(group.state.interim_transcript_hash, load(stored, group.state.signer, group.state.config).state)
 
 
 def load(stored: Rows, signer: SignatureKeyPair, config: GroupConfig = DEFAULT_CONFIG) -> Group:

@@ -5,25 +5,19 @@ Owns the data and nothing else. A state never changes; the next one shares all t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from crypto.errors import RuleViolation
 from crypto.mls.config import GroupConfig
-from crypto.mls.former_epochs import FormerEpoch
 from crypto.mls.key_schedule import EpochSecrets, GroupContext, KeptSecrets, interim_transcript_hash
 from crypto.mls.proposals import CheckedProposal, ReInit
-from crypto.mls.psk import ExternalPSK, PreSharedKeyID, ResumptionPSK
 from crypto.mls.ratchet_tree import RatchetTree
-from crypto.mls.roster import Roster
+from crypto.mls.roster import Member, Roster
 from crypto.mls.secret_tree import SecretTree
 from crypto.mls.tree_nodes import LeafIndex, LeafNode, NodeIndex
 from crypto.secret import Secret
 from crypto.suites import CipherSuite, SignatureKeyPair
-
-PSKLookup = Callable[[ExternalPSK | ResumptionPSK], Secret | None]
-"""Finds a pre-shared key by its name: the application keeps them. None: not known."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +53,18 @@ class GroupState:
         leaf = self.tree.leaf(leaf_index)
         assert leaf is not None, "the caller has checked that this leaf is occupied"
         return leaf
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FormerEpoch:
+    """What is left of an epoch after its end: see `former_epochs`."""
+
+    epoch: int
+    encoded_context: bytes
+    sender_data_secret: Secret
+    secret_tree: SecretTree
+    replaced: Mapping[LeafIndex, Member | None]
+    """Who sat at each leaf that holds somebody or something else now; None where it was blank."""
 
 
 NO_PROPOSALS: Mapping[bytes, CheckedProposal] = MappingProxyType({})
@@ -101,31 +107,3 @@ def state_in_epoch(
         former=former,
         reinit=reinit,
     )
-
-
-def no_psks(_psk: ExternalPSK | ResumptionPSK) -> Secret | None:
-    """The lookup of an application without pre-shared keys."""
-    return None
-
-
-def own_psks_first(state: GroupState, find_psk: PSKLookup) -> PSKLookup:
-    """The caller's lookup, before which stands the one PSK that we know ourselves: the present epoch's (§8.6)."""
-
-    def find(psk: ExternalPSK | ResumptionPSK) -> Secret | None:
-        present = (state.context.group_id, state.context.epoch)
-        if isinstance(psk, ResumptionPSK) and (psk.psk_group_id, psk.psk_epoch) == present:
-            return state.secrets.resumption_psk
-        return find_psk(psk)
-
-    return find
-
-
-def find_psks(rule: str, ids: Sequence[PreSharedKeyID], lookup: PSKLookup) -> list[tuple[PreSharedKeyID, Secret]]:
-    """The keys of `ids`, in their order. Raises `RuleViolation` under `rule` (U10 or W3) if one is unknown."""
-    found = []
-    for psk_id in ids:
-        secret = lookup(psk_id.psk)
-        if secret is None:
-            raise RuleViolation(rule, "a pre-shared key is not known here")
-        found.append((psk_id, secret))
-    return found

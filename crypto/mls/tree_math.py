@@ -8,7 +8,7 @@ A tree of 2**d leaves is an array of 2**(d+1) - 1 nodes, leaves at even places, 
     0   2   4   6   8   10  12  14 level 0
     0   1   2   3   4   5   6   7  leaf index
 
-Trees are always full, so where a node's children, parent and sibling are does not depend on the size of the tree: only
+Trees are always full, so where a node's children and parent are does not depend on the size of the tree: only
 its root does. A node of level k has k trailing ones in binary, and its subtree is the 2**k - 1 nodes on either side.
 """
 
@@ -53,11 +53,6 @@ def parent(node: NodeIndex) -> NodeIndex:
     return NodeIndex((node | size) & ~(size << 1))
 
 
-def sibling(node: NodeIndex) -> NodeIndex:
-    """The other child of the node's parent."""
-    return NodeIndex(node ^ (~node & (node + 1)) << 1)
-
-
 def node_of(leaf: LeafIndex) -> NodeIndex:
     """The array place of a leaf."""
     return NodeIndex(2 * leaf)
@@ -98,18 +93,8 @@ def direct_path(node: NodeIndex, leaf_count: int) -> tuple[NodeIndex, ...]:
     return tuple(path)
 
 
-def copath(node: NodeIndex, leaf_count: int) -> tuple[NodeIndex, ...]:
-    """The siblings of a node and of its ancestors below the root, from the bottom up (§4.1.2)."""
-    siblings = []
-    top = root(leaf_count)
-    while node != top:
-        siblings.append(sibling(node))
-        node = parent(node)
-    return tuple(siblings)
-
-
 def copath_child(parent_node: NodeIndex, node: NodeIndex) -> NodeIndex:
-    """The child of `parent_node` that is not on the way down to its descendant `node`."""
+    """The child of `parent_node` that is not on the way down to its descendant `node`, but on its copath (§4.1.2)."""
     return right(parent_node) if node < parent_node else left(parent_node)
 
 

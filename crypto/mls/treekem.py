@@ -133,16 +133,10 @@ def merge_path(suite: CipherSuite, tree: RatchetTree, sender: LeafIndex, path: U
     """Merge a received path into the public tree, `tree` having the commit's proposals applied (§7.5, §12.4.2).
 
     The caller has checked the leaf itself (§7.3), and that every key of the path is one of the suite's KEM (rule C8).
-    Raises `RuleViolation` F4 (no such sender), U2 (number of nodes), U9 (a key is in use), L8 (the leaf is not from a
-    commit) or U6 (its parent hash).
+    The sender is a member, or joins by this very path: then its place may be blank (§12.4.3.2). Raises `RuleViolation`
+    U2 (number of nodes), U9 (a key is in use), L8 (the leaf is not from a commit), U6 (its parent hash) or C9 (a sender
+    outside the tree).
     """
-    if tree.leaf(sender) is None:
-        raise RuleViolation("F4", f"leaf {sender} is not a member")
-    return place_path(suite, tree, sender, path)
-
-
-def place_path(suite: CipherSuite, tree: RatchetTree, sender: LeafIndex, path: UpdatePath) -> RatchetTree:
-    """`merge_path` of a sender that joins by this very path: its place in the tree may be blank (§12.4.3.2)."""
     filtered = _path_nodes(tree, sender, path)
     keys_in_use = tree.encryption_keys()
     new_keys = {path.leaf_node.encryption_key, *[node.encryption_key for node in path.nodes]}
@@ -204,12 +198,10 @@ def private_keys_from_path_secret(
 ) -> PrivateKeys:
     """The private keys of a joiner's ancestors, from the path secret in its Welcome (§12.4.3.1).
 
-    `tree` is the new epoch's, `signer_leaf` the member whose commit added us. Our leaf's own key is not in the result.
-    Raises `RuleViolation` W9 if a public key does not follow from the secret, W8 if we are the signer ourselves, and
+    `tree` is the new epoch's, `signer_leaf` the member whose commit added us: another than we (rule W8). Our leaf's own
+    key is not in the result. Raises `RuleViolation` W9 if a public key does not follow from the secret, and
     `DecodeError` for a secret that is not KDF.Nh bytes.
     """
-    if own_leaf == signer_leaf:
-        raise RuleViolation("W8", "the signer of a Welcome cannot be its joiner")
     filtered = tree.filtered_direct_path(signer_leaf)
     lowest = tree_math.common_ancestor(tree_math.node_of(signer_leaf), tree_math.node_of(own_leaf))
     if lowest not in filtered:

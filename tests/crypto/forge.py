@@ -22,19 +22,19 @@ from crypto.mls import messages, proposing, treekem
 from crypto.mls.extensions import Extension, ExtensionType, RequiredCapabilities
 from crypto.mls.framing import AnyContent, ProposalContent
 from crypto.mls.group import Group, KeyPackageBundle, PendingCommit, ReceivedProposal, StagedCommit
+from crypto.mls.group_view import pending_commit
 from crypto.mls.headers import WireFormat
-from crypto.mls.joining import create_welcome
 from crypto.mls.key_package import sign_key_package
-from crypto.mls.mls_message import encode_message
 from crypto.mls.proposals import Add, AnyProposal, CheckedProposal, PreSharedKey
 from crypto.mls.psk import PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage
+from crypto.mls.psk_lookup import no_psks, own_psks_first
 from crypto.mls.snapshot import rows
-from crypto.mls.state import GroupState, no_psks, own_psks_first
+from crypto.mls.state import GroupState
 from crypto.mls.tree_nodes import CommitSource, LeafIndex, LeafNode, UpdateSource
 from crypto.suites import SignatureKeyPair
 from crypto.wire import encode
 from tests.crypto.identities import signed_leaf, unsigned_leaf
-from tests.crypto.world import NOW, Person, World
+from tests.crypto.world import NOW, Person, World, won
 
 Change = Callable[[Any], Any]
 Rule = Callable[..., Any]
@@ -101,9 +101,7 @@ def forged_commit(
             find_psk=own_psks_first(state, no_psks),
         )
     )
-    used, message = messages.protect(state, created.authenticated)
-    welcome = encode_message(create_welcome(created)) if created.changes.added else None
-    return PendingCommit(Group(used), Group(created.next_state), message, welcome)
+    return pending_commit(state, created)
 
 
 def by_value(group: Group, proposal: AnyProposal) -> CheckedProposal:
@@ -207,7 +205,7 @@ def assert_commit_refused(rule: str, world: World, function: object, proposals: 
     with off(function):
         staged = receiver.receive(pending.message, NOW)
     assert isinstance(staged, StagedCommit)
-    assert staged.merge().epoch_authenticator == pending.next_group.epoch_authenticator
+    assert receiver.adopt(staged).epoch_authenticator == won(pending).epoch_authenticator
 
 
 def told(world: World, proposer: str, sent: tuple[Group, bytes]) -> CheckedProposal:
@@ -231,8 +229,8 @@ def follow(world: World, committer: str, pending: PendingCommit) -> None:
     for name in {"person 0", world.receiver} - {committer}:
         staged = world[name].receive(pending.message, NOW)
         assert isinstance(staged, StagedCommit)
-        world.people[name].group = staged.merge()
-    world.people[committer].group = pending.next_group
+        world.people[name].group = world[name].adopt(staged)
+    world.people[committer].group = won(pending)
 
 
 @contextmanager
@@ -259,7 +257,7 @@ def assert_enters(receiver: Group, message: bytes, next_group: Group) -> None:
     """The receiver accepts a commit, and comes to where its sender is."""
     staged = receiver.receive(message, NOW)
     assert isinstance(staged, StagedCommit)
-    assert staged.merge().epoch_authenticator == next_group.epoch_authenticator
+    assert receiver.adopt(staged).epoch_authenticator == next_group.epoch_authenticator
 
 
 def offered_with(someone: Person, *, leaf: Change = lambda same: same, package: Change = lambda same: same) -> Add:

@@ -20,6 +20,7 @@ from crypto.mls.group import (
     Group,
     KeptPSKs,
     KeyPackageBundle,
+    NextEpoch,
     VerifiedGroupInfo,
     VerifiedKeyPackage,
     generate_key_package,
@@ -67,6 +68,8 @@ class Handshake:
     by_member: bool = True
     next_group: Group | None = None
     """Of a commit, the epoch to which it leads, as its sender sees it."""
+    next_epoch: NextEpoch | None = None
+    """The same, not entered yet; of a member's commit."""
     covers: frozenset[bytes] = frozenset()
     """References of the proposals that a commit must cover."""
     psks: tuple[AnyPSK, ...] = ()

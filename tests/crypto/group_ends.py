@@ -29,7 +29,7 @@ from tests.crypto.forge import UNLISTED
 from tests.crypto.group_clients import Client, EpochRecord, Handshake, check_private_keys, names_in
 from tests.crypto.group_events import Events
 from tests.crypto.group_life import SUITES, Draw, Wants, chance, some
-from tests.crypto.world import LIFETIME, NOW
+from tests.crypto.world import LIFETIME, NOW, won
 
 
 class Life(Events):
@@ -101,7 +101,7 @@ class Life(Events):
             self.refused("W11", lambda: enter(client.view), client)
             return
         group = enter(client.view).accept()
-        assert EpochRecord.of(group) == EpochRecord.of(pending.next_group)
+        assert EpochRecord.of(group) == EpochRecord.of(won(pending))
         assert group.epoch == 1
         check_private_keys(group)
 
@@ -181,13 +181,13 @@ class Life(Events):
         self.refused("W11", lambda: made(offers[1:]))
         pending = made(offers)
         self.strays.extend(self.log)
-        self.log, self.invitations, self.redo, self.front = [], [], [], pending.next_group
+        self.log, self.invitations, self.redo, self.front = [], [], [], won(pending)
         for client in self.clients.values():
             client.leave()
             client.position, client.last_epoch = 0, min(client.last_epoch, 0)
         for client in members:
             if client is maker:
-                self.keep(client, pending.next_group)
+                self.keep(client, won(pending))
                 continue
             self.refused("W3", lambda client=client: self.entered(client, pending, None))
             staged = self.entered(client, pending, old[client.name])

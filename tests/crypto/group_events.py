@@ -29,7 +29,7 @@ from tests.crypto.forge import REQUIRED, UNLISTED
 from tests.crypto.group_clients import AnyPSK, Client, Handshake, names_in, spoiled, unknown_to
 from tests.crypto.group_life import MEMBERS_MAX, Draw, Wants, chance, some
 from tests.crypto.group_mail import Mail
-from tests.crypto.world import NOW
+from tests.crypto.world import NOW, won
 
 RESUMABLE = 6
 """How many epochs back a resumption PSK may come from: further than clients keep it by themselves."""
@@ -99,7 +99,8 @@ class Events(Mail):
             group.epoch,
             client.name,
             pending.message,
-            next_group=pending.next_group,
+            next_group=won(pending),
+            next_epoch=pending.next_epoch,
             covers=frozenset(checked.reference for checked in expected if checked.reference is not None),
             psks=wants.psks + tuple(each.psk.psk for each in covered if isinstance(each, PreSharedKey)),
             comes=frozenset(wants.adds)

@@ -50,7 +50,7 @@ from tests.crypto.group_clients import (
     spoiled,
     unknown_to,
 )
-from tests.crypto.world import LIFETIME, NOW
+from tests.crypto.world import LIFETIME, NOW, won
 
 SUITES = (suite_of(1), suite_of(3), X_WING)
 """The cipher suites of a life: one kind of signature keys, so that who was there before can come again."""
@@ -236,7 +236,7 @@ class World:
         welcome = decode_message(pending.welcome).body
         assert isinstance(welcome, Welcome)
         assert len(welcome.secrets) == len(handshake.comes)
-        group, position = pending.next_group, len(self.log)
+        group, position = won(pending), len(self.log)
         for name in sorted(handshake.comes):
             self.invitations.append(
                 Invitation(name, pending.welcome, position, group.group_id, group.epoch, handshake.psks)
@@ -357,8 +357,8 @@ class World:
         client.position += 1
         if handshake.sender != client.name:
             self.take_in(client, handshake)
-        elif handshake.next_group is not None:
-            self.keep(client, client.view.adopt(handshake.next_group))
+        elif handshake.next_epoch is not None:
+            self.keep(client, client.view.adopt(handshake.next_epoch))
         return True
 
     def take_in(self, client: Client, handshake: Handshake) -> None:
@@ -383,7 +383,7 @@ class World:
         if received.removes_us:
             client.leave()
         else:
-            self.keep(client, received.merge())
+            self.keep(client, client.view.adopt(received))
 
     def check_staged(self, client: Client, handshake: Handshake, staged: StagedCommit) -> None:
         """A commit shows what its sender wanted, and whom it brings and takes away."""

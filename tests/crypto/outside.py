@@ -48,7 +48,7 @@ def joining(world: World, someone: Person, by: str = "person 0", **options: Any)
 
 
 def win(world: World, someone: Person, pending: PendingJoin, find_psk: Any = lambda _: None) -> list[StagedCommit]:
-    """The delivery service accepts the commit: all members merge it, and the joiner is in."""
+    """The delivery service accepts the commit: all members adopt it, and the joiner is in."""
     staged = []
     for member in world.members:
         if member is someone:
@@ -56,7 +56,7 @@ def win(world: World, someone: Person, pending: PendingJoin, find_psk: Any = lam
         received = member.view.receive(pending.message, NOW, find_psk)
         assert isinstance(received, StagedCommit)
         staged.append(received)
-        member.group = None if received.removes_us else received.merge()
+        member.group = None if received.removes_us else member.view.adopt(received)
     someone.group = pending.next_group
     world.assert_agreement()
     return staged

@@ -27,7 +27,7 @@ from crypto.secret import Secret
 from crypto.suites import suite_of
 from crypto.wire import Uint8, decode_as, encode_length
 from tests.crypto.forge import assert_refused
-from tests.crypto.tree_samples import client, grown
+from tests.crypto.tree_samples import client, grown, with_added, with_removed, with_updated
 from tests.crypto.world import NOW, world_of
 
 SUITE = suite_of(1)
@@ -145,7 +145,7 @@ def test_t11_a_tree_of_65_536_members_is_full() -> None:
     tree = RatchetTree.of_nodes(SUITE, [*[LEAF, None] * 65_535, LEAF])
     assert tree.leaf_count == 65_536
     refused("T11", tree.with_room)
-    refused("T11", lambda: tree.add_leaf(LEAF))
+    refused("T11", lambda: with_added(tree, LEAF))
 
 
 def test_t11_a_tree_of_one_member_has_no_right_half_that_could_be_blank() -> None:
@@ -175,14 +175,14 @@ def test_c9_there_is_no_path_from_beside_a_tree(leaf: int) -> None:
 
 @pytest.mark.parametrize("leaf", [-1, 2])
 def test_p2_p3_nobody_is_changed_beside_a_tree(leaf: int) -> None:
-    refused("P2", lambda: grown(SUITE, 2).tree.update_leaf(LeafIndex(leaf), LEAF))
-    refused("P3", lambda: grown(SUITE, 2).tree.remove_leaf(LeafIndex(leaf)))
+    refused("P2", lambda: with_updated(grown(SUITE, 2).tree, LeafIndex(leaf), LEAF))
+    refused("P3", lambda: with_removed(grown(SUITE, 2).tree, LeafIndex(leaf)))
 
 
 def test_the_first_place_is_a_place_like_any_other() -> None:
-    tree = grown(SUITE, 2).tree.remove_leaf(LeafIndex(0))
+    tree = with_removed(grown(SUITE, 2).tree, LeafIndex(0))
     assert tree.with_room() == (tree, LeafIndex(0))
-    assert tree.add_leaf(LEAF)[1] == LeafIndex(0)
+    assert with_added(tree, LEAF)[1] == LeafIndex(0)
 
 
 # Sizes and counts

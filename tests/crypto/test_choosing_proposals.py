@@ -10,9 +10,9 @@ from crypto.mls import proposal_list, proposing
 from crypto.mls.group import StagedCommit
 from crypto.mls.proposals import Add, Remove
 from crypto.mls.psk import ResumptionPSK, ResumptionPSKUsage
+from crypto.mls.psk_lookup import no_psks
 from crypto.mls.rules import message as message_rules
 from crypto.mls.rules import proposal_list as rules
-from crypto.mls.state import no_psks
 from crypto.mls.tree_nodes import LeafIndex
 from crypto.suites import suite_of
 from tests.crypto.forge import (
@@ -27,7 +27,7 @@ from tests.crypto.forge import (
     told,
 )
 from tests.crypto.matrix import every_group, groups_of
-from tests.crypto.world import NOW, World, world_of
+from tests.crypto.world import NOW, World, won, world_of
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_c10_a_flood_does_not_divide_the_others(world: World, monkeypatch: pytes
             alice, bob = taken_in(alice, message), taken_in(bob, message)
     alice = taken_in(alice, removal)
     pending = bob.commit(now=NOW)
-    assert_enters(alice, pending.message, pending.next_group)
+    assert_enters(alice, pending.message, won(pending))
 
 
 def present(world: World) -> ResumptionPSK:
@@ -150,5 +150,5 @@ def test_a_flood_of_adds_that_share_a_key_costs_few_attempts(attempts: list[int]
 def test_p8_what_a_member_could_not_live_with_stops_no_commit(world: World) -> None:
     told(world, "person 1", world["person 1"].propose_extensions((UNLISTED,), now=NOW))
     pending = world["person 0"].commit(now=NOW)
-    assert pending.next_group.extensions == ()
-    assert_enters(world[world.receiver], pending.message, pending.next_group)
+    assert won(pending).extensions == ()
+    assert_enters(world[world.receiver], pending.message, won(pending))

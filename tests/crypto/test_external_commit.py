@@ -131,4 +131,4 @@ def test_w12_a_joiner_supports_what_the_group_asks_for(world: World) -> None:
     receiver = world[world.receiver]
     staged = receiver.receive(pending.message, NOW)
     assert isinstance(staged, StagedCommit)
-    assert staged.merge().epoch_authenticator == pending.next_group.epoch_authenticator
+    assert receiver.adopt(staged).epoch_authenticator == pending.next_group.epoch_authenticator

@@ -23,7 +23,7 @@ from crypto.suites import suite_of
 from tests.crypto.forge import assert_not_authentic, assert_refused, changed_state, forged_message, off
 from tests.crypto.forge_messages import HELLO, assert_refused_with, said
 from tests.crypto.matrix import every_group, groups_of, open_groups, without_group
-from tests.crypto.world import NOW, World, world_of
+from tests.crypto.world import NOW, World, won, world_of
 
 WINDOW = GroupConfig(former_epochs_max=2, accept_external_commits=True)
 BOUNDS = {bound: GroupConfig(former_epochs_max=bound) for bound in (1, 5)}
@@ -63,20 +63,31 @@ def test_r1_what_was_opened_while_a_commit_was_pending_stays_opened(world: World
     other = encode_message(said(world[world.receiver]))
     _, message = world[world.receiver].protect(b"meanwhile")
     present = late(pending.group, message).group
-    after = present.adopt(pending.next_group)
+    after = present.adopt(pending.next_epoch)
     assert_refused_with(GenerationUsed, lambda: after.receive(message, NOW), after)
-    assert late(pending.group.adopt(pending.next_group), other).data == HELLO.application_data
+    assert late(pending.group.adopt(pending.next_epoch), other).data == HELLO.application_data
 
 
 @open_groups(WINDOW)
-def test_r1_what_was_opened_between_staging_and_merging_stays_opened(world: World) -> None:
+def test_r1_what_was_opened_between_staging_and_adopting_stays_opened(world: World) -> None:
     pending = world[world.receiver].commit(now=NOW)
     _, message = world[world.receiver].protect(b"before the commit, and late")
     group = world["person 0"]
     staged = group.receive(pending.message, NOW)
     assert isinstance(staged, StagedCommit)
-    after = late(group, message).group.adopt(staged.merge())
+    after = late(group, message).group.adopt(staged)
     assert_refused_with(GenerationUsed, lambda: after.receive(message, NOW), after)
+
+
+@every_group
+def test_r1_nothing_but_adopt_leads_from_a_commit_to_its_epoch(world: World) -> None:
+    """The state that a commit leads to would open again what has been opened since: so no commit hands it out."""
+    pending = world["person 0"].commit(now=NOW)
+    staged = world[world.receiver].receive(pending.message, NOW)
+    for commit in (pending, staged):
+        values = [getattr(commit, name) for name in dir(commit) if not name.startswith("_")]
+        results = [value() if callable(value) else value for value in values]
+        assert {value.epoch for value in results if isinstance(value, Group)} <= {world["person 0"].epoch}
 
 
 @open_groups(WINDOW)
@@ -84,20 +95,40 @@ def test_d3_what_was_forgotten_while_a_commit_was_pending_stays_forgotten(world:
     message = encode_message(said(world[world.receiver]))
     world.commit("person 0")
     pending = world["person 0"].commit(now=NOW)
-    after = pending.group.forget_former_epochs().adopt(pending.next_group)
+    after = pending.group.forget_former_epochs().adopt(pending.next_epoch)
     assert_refused_with(PastEpoch, lambda: after.receive(message, NOW), after)
 
 
 @every_group
 def test_u13_only_the_next_epoch_of_the_same_group_is_adopted(world: World) -> None:
     pending = world["person 0"].commit(now=NOW)
-    beyond = pending.next_group.commit(now=NOW).next_group
+    beyond = won(pending).commit(now=NOW)
     elsewhere = World(world.suite)
     elsewhere.found("person 0")
-    theirs = world[world.receiver].commit(now=NOW).next_group
-    for wrong in (world["person 0"], beyond, elsewhere["person 0"], theirs):
+    elsewhere_too = elsewhere["person 0"].commit(now=NOW)
+    theirs = world[world.receiver].commit(now=NOW)
+    for wrong in (beyond, elsewhere_too, theirs):
         with pytest.raises(UsageError):
-            world["person 0"].adopt(wrong)
+            world["person 0"].adopt(wrong.next_epoch)
+    with pytest.raises(UsageError):
+        won(pending).adopt(pending.next_epoch)
+
+
+@every_group
+def test_u13_only_a_commit_of_the_same_fork_is_adopted(world: World) -> None:
+    """Two commits of one epoch lead to two epochs of one number, at the same leaf."""
+    ours, theirs = world["person 0"].commit(now=NOW), world[world.receiver].commit(now=NOW)
+    staged = world["person 0"].receive(theirs.message, NOW)
+    assert isinstance(staged, StagedCommit)
+    one, other = won(ours), world["person 0"].adopt(staged)
+    pending = one.commit(now=NOW)
+    in_other = other.receive(won(theirs).commit(now=NOW).message, NOW)
+    assert isinstance(in_other, StagedCommit)
+    assert in_other.next_epoch is not None
+    for group, wrong in ((other, pending.next_epoch), (one, in_other), (one, in_other.next_epoch)):
+        with pytest.raises(UsageError):
+            group.adopt(wrong)
+    assert one.adopt(pending.next_epoch).epoch == other.adopt(in_other).epoch == world["person 0"].epoch + 2
 
 
 @every_group
@@ -191,7 +222,7 @@ def test_f17_removed_and_given_away_in_one_commit_and_by_an_external_one(world: 
     pending = external_join(verified, someone.credential, someone.signer, removes=leaf, config=WINDOW)
     staged = world[judge].receive(pending.message, NOW)
     assert isinstance(staged, StagedCommit)
-    group = staged.merge()
+    group = world[judge].adopt(staged)
     received = late(group, second)
     assert (received.sender, received.sender_is_current) == (former_self, False)
     assert late(group, message).sender == gone

@@ -27,7 +27,7 @@ from crypto.mls.tree_nodes import Lifetime
 from crypto.secret import Secret
 from crypto.suites import CipherSuite, suite_of
 from crypto.wire import encode
-from tests.crypto.world import LIFETIME, NOW, SIZES, World, every_suite, names, person, world_of
+from tests.crypto.world import LIFETIME, NOW, SIZES, World, every_suite, names, person, won, world_of
 
 every_size = pytest.mark.parametrize("size", SIZES)
 
@@ -105,7 +105,7 @@ def test_a_second_attempt_in_the_same_epoch_uses_another_key() -> None:
     receiver.receive(first.message, NOW)
     staged = receiver.receive(second.message, NOW)
     assert isinstance(staged, StagedCommit)
-    assert staged.merge().epoch_authenticator == second.next_group.epoch_authenticator
+    assert receiver.adopt(staged).epoch_authenticator == won(second).epoch_authenticator
 
 
 def test_application_messages_open_out_of_order_and_once() -> None:
@@ -163,10 +163,11 @@ def test_a_pending_proposal_must_be_committed_before_data_is_sent() -> None:
 
 def test_a_removed_member_has_no_next_epoch() -> None:
     world = world_of(suite_of(1), 3)
+    before = world["person 2"]
     staged = world.commit("person 0", removes=["person 2"])["person 2"]
     assert staged.removes_us
     with pytest.raises(UsageError):
-        staged.merge()
+        before.adopt(staged)
 
 
 def test_a_leaf_that_is_removed_and_given_to_another_in_one_commit() -> None:
@@ -221,7 +222,7 @@ def test_pre_shared_keys_enter_the_epoch(belongs: CipherSuite) -> None:
         staged = world[name].receive(pending.message, NOW, known.get)
         assert isinstance(staged, StagedCommit)
         assert staged.updated == ()  # no path
-        assert staged.merge().epoch_authenticator == pending.next_group.epoch_authenticator
+        assert world[name].adopt(staged).epoch_authenticator == won(pending).epoch_authenticator
 
 
 def test_a_commit_with_another_psk_gives_another_epoch() -> None:

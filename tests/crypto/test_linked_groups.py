@@ -24,7 +24,7 @@ from tests.crypto.forge import (
     off,
 )
 from tests.crypto.offers import NEW_EXTENSIONS, NEW_ID, Offers, branched, continued
-from tests.crypto.world import LIFETIME, NOW, World, every_suite, world_of
+from tests.crypto.world import LIFETIME, NOW, World, every_suite, won, world_of
 
 
 def ended_world(belongs: CipherSuite, count: int, next_suite: CipherSuite | None = None) -> World:
@@ -50,9 +50,9 @@ def test_a_group_goes_on_with_other_parameters(before: CipherSuite, after: Ciphe
     pending = continued(world, offers, offers.verified("person 2"), by="person 2")
     joined = {name: offers.accept(world, name, pending.welcome) for name in names if name != "person 2"}
     for group in joined.values():
-        assert group.epoch_authenticator == pending.next_group.epoch_authenticator
+        assert group.epoch_authenticator == won(pending).epoch_authenticator
         assert (group.group_id, group.suite, group.extensions, group.epoch) == (NEW_ID, after, NEW_EXTENSIONS, 1)
-    group, message = pending.next_group.protect(b"here we are")
+    group, message = won(pending).protect(b"here we are")
     assert joined["person 0"].receive(message, NOW).data == b"here we are"  # type: ignore[union-attr]  # application data
     assert group.reinitialised_to is None
 
@@ -65,7 +65,7 @@ def test_a_reinit_by_value_needs_no_path() -> None:
     assert isinstance(staged, StagedCommit)
     assert staged.reinit == reinit.proposal
     assert staged.updated == ()
-    assert staged.merge().reinitialised_to == reinit.proposal
+    assert world["person 3"].adopt(staged).reinitialised_to == reinit.proposal
 
 
 def test_a_committer_prefers_everything_else_to_a_reinit() -> None:
@@ -75,11 +75,11 @@ def test_a_committer_prefers_everything_else_to_a_reinit() -> None:
         world.deliver_proposal(name, world[name].propose_reinit(name.encode(), suite_of(1), (), now=NOW))
     world.deliver_proposal("person 1", world["person 1"].propose_update(now=NOW))
     staged = world.pending("person 0")
-    assert staged.next_group.reinitialised_to is None
+    assert won(staged).reinitialised_to is None
     wanted = world.pending("person 1")  # its own Update is not for it to commit: nothing is left but the ReInits
-    assert wanted.next_group.reinitialised_to is not None
-    assert wanted.next_group.reinitialised_to.group_id == b"person 1"
-    assert world.pending("person 1", adds=["newcomer"]).next_group.reinitialised_to is None
+    assert won(wanted).reinitialised_to is not None
+    assert won(wanted).reinitialised_to.group_id == b"person 1"
+    assert won(world.pending("person 1", adds=["newcomer"])).reinitialised_to is None
 
 
 @pytest.mark.parametrize("rule", ["L17", "L18"])
@@ -105,12 +105,12 @@ def test_some_members_branch_off(belongs: CipherSuite, size: int) -> None:
     pending = branched(world, offers.verified(), by="person 2")
     for name in ("person 0", "person 1"):
         group = offers.accept(world, name, pending.welcome)
-        assert group.epoch_authenticator == pending.next_group.epoch_authenticator
+        assert group.epoch_authenticator == won(pending).epoch_authenticator
         assert {member.credential.identity for member in group.members} == {b"person 0", b"person 1", b"person 2"}
     world.say("person 0", b"the old group goes on")
     alone = branch(world["person 1"], b"a group of one", [], lifetime=LIFETIME, now=NOW)
     assert alone.welcome is None
-    assert alone.next_group.epoch == 1
+    assert won(alone).epoch == 1
 
 
 def test_a_branch_of_an_epoch_that_is_over_needs_the_kept_psk() -> None:

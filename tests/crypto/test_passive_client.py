@@ -14,8 +14,8 @@ from crypto.mls.group import Group, ReceivedProposal, StagedCommit, create_group
 from crypto.mls.key_package import KeyPackage, KeyPackageBundle
 from crypto.mls.mls_message import MLSMessage
 from crypto.mls.psk import ExternalPSK, ResumptionPSK
+from crypto.mls.psk_lookup import PSKLookup
 from crypto.mls.snapshot import load, rows
-from crypto.mls.state import PSKLookup
 from crypto.mls.tree_nodes import Lifetime
 from crypto.secret import Secret
 from crypto.suites import CipherSuite, SignatureKeyPair, suite_of
@@ -62,7 +62,7 @@ def test_a_published_client_joins_a_group_of_ours(case: Case) -> None:
     assert pending.welcome is not None
     bundles = {bundle.reference: bundle}
     theirs = join(pending.welcome, bundles, signer, now=NOW, find_psk=find_psk, config=any_time).accept()
-    ours = pending.next_group
+    ours = ours.adopt(pending.next_epoch)
     assert theirs.epoch_authenticator == ours.epoch_authenticator
     for _ in range(2):
         ours, theirs = enter_next(ours, theirs)
@@ -73,9 +73,10 @@ def enter_next(committer: Group, other: Group) -> tuple[Group, Group]:
     pending = committer.commit(now=NOW)
     staged = other.receive(pending.message, NOW)
     assert isinstance(staged, StagedCommit)
-    after = staged.merge()
-    assert after.epoch_authenticator == pending.next_group.epoch_authenticator
-    return pending.next_group, after
+    after = other.adopt(staged)
+    ours = committer.adopt(pending.next_epoch)
+    assert after.epoch_authenticator == ours.epoch_authenticator
+    return ours, after
 
 
 def follow(case: Case) -> None:
@@ -109,7 +110,7 @@ def enter_epoch(group: Group, epoch: Any, find_psk: PSKLookup) -> Group:
         group = proposal.group
     commit = group.receive(bytes.fromhex(epoch["commit"]), NOW, find_psk)
     assert isinstance(commit, StagedCommit)
-    return commit.merge()
+    return group.adopt(commit)
 
 
 def client(case: Case) -> tuple[KeyPackageBundle, SignatureKeyPair]:

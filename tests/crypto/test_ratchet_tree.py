@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crypto.errors import RuleViolation
+from crypto.mls import parent_hashes
 from crypto.mls.proposals import Add, Proposal, Remove, Update
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.tree_hashes import AnyNode
@@ -30,9 +31,11 @@ from tests.crypto.tree_samples import (
     grown,
     indices,
     parent_at,
-    ragged,
     refused,
+    with_added,
     with_node,
+    with_removed,
+    with_updated,
 )
 from tests.crypto.tree_twins import CLIENTS, KEYS, SUITE, Step, Twins, damaged, lives, spoiled
 from tests.vectors import Case
@@ -52,11 +55,11 @@ def test_published_operations(case: Case) -> None:
     assert before.tree_hash.hex() == case["tree_hash_before"]
     match decode_as(Proposal, bytes.fromhex(case["proposal"])):
         case Add(key_package):
-            after, _ = before.add_leaf(key_package.leaf_node)
+            after, _ = with_added(before, key_package.leaf_node)
         case Update(leaf_node):
-            after = before.update_leaf(LeafIndex(case["proposal_sender"]), leaf_node)
+            after = with_updated(before, LeafIndex(case["proposal_sender"]), leaf_node)
         case Remove(removed):
-            after = before.remove_leaf(LeafIndex(removed))
+            after = with_removed(before, LeafIndex(removed))
         case other:
             raise AssertionError(other)
     assert encode_as(RatchetTreeNodes, after.export()).hex() == case["tree_after"]
@@ -70,7 +73,7 @@ def test_published_trees_are_valid(case: Case) -> None:
     assert [list(tree.resolution(index)) for index in indices(tree)] == case["resolutions"]
     assert encode_as(RatchetTreeNodes, tree.export()).hex() == case["tree"]
     tree.verify_structure()
-    tree.verify_parent_hashes()
+    parent_hashes.verify(tree)
     for index, leaf in tree.occupied():
         verify_leaf_node(tree.suite, leaf, bytes.fromhex(case["group_id"]), index)
 
@@ -81,9 +84,9 @@ def test_a_published_tree_with_any_parent_changed_is_refused(case: Case) -> None
     key = tree.suite.generate_hpke_key_pair().public
     for index, parent in tree.parents():
         with refused("T4", tree):
-            with_node(tree, index, replace(parent, encryption_key=key)).verify_parent_hashes()
+            parent_hashes.verify(with_node(tree, index, replace(parent, encryption_key=key)))
         with refused("T4", tree):
-            with_node(tree, index, replace(parent, parent_hash=parent.parent_hash + b"\x00")).verify_parent_hashes()
+            parent_hashes.verify(with_node(tree, index, replace(parent, parent_hash=parent.parent_hash + b"\x00")))
 
 
 # The RFC's own examples
@@ -180,17 +183,17 @@ def judge(nodes: list[AnyNode | None]) -> str:
         assert caught.value.rule == fault or {caught.value.rule, fault} == {"T6", "T7"}
         if fault in {"T6", "T7"}:  # lists that name nobody: whatever the verdict, nothing but a violation may come out
             with suppress(RuleViolation):
-                tree.verify_parent_hashes()
+                parent_hashes.verify(tree)
             return fault
     is_valid = naive_tree.is_parent_hash_valid(SUITE, naive)
     if fault is None:
         tree.verify_structure()
         assert naive_tree.is_covered_by_chains(SUITE, naive) == is_valid
     if is_valid:
-        tree.verify_parent_hashes()
+        parent_hashes.verify(tree)
         return fault or "valid"
     with refused("T4", tree):
-        tree.verify_parent_hashes()
+        parent_hashes.verify(tree)
     return fault or "T4"
 
 
@@ -247,7 +250,7 @@ def test_damage_is_judged_both_ways() -> None:
 def test_a_change_leaves_the_tree_as_it_was_and_shares_the_rest() -> None:
     tree = grown(SUITE, 9).tree
     before, before_hash = tree.export(), tree.tree_hash
-    changed = tree.remove_leaf(LeafIndex(3))
+    changed = with_removed(tree, LeafIndex(3))
     assert (tree.export(), tree.tree_hash) == (before, before_hash)
     assert changed != tree
     assert changed.node(NodeIndex(11)) is tree.node(NodeIndex(11))
@@ -267,11 +270,11 @@ def test_a_change_hashes_each_touched_node_once(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(CipherSuite, "hash", counting_hash)
     for change, expected in (
-        (lambda: tree.update_leaf(LeafIndex(9), CLIENTS[300]), 10),
-        (lambda: tree.remove_leaf(LeafIndex(9)), 10),
-        (lambda: tree.add_leaf(CLIENTS[300]), 10),
+        (lambda: with_updated(tree, LeafIndex(9), CLIENTS[300]), 10),
+        (lambda: with_removed(tree, LeafIndex(9)), 10),
+        (lambda: with_added(tree, CLIENTS[300]), 10),
         (lambda: tree.apply({}, (LeafIndex(8), LeafIndex(9)), CLIENTS[300:302]), 11),
-        (lambda: tree.remove_leaf(LeafIndex(256)), 0),  # truncated: the left half is the tree
+        (lambda: with_removed(tree, LeafIndex(256)), 0),  # truncated: the left half is the tree
     ):
         hashed.clear()
         change()
@@ -282,7 +285,7 @@ def test_trees_that_no_honest_group_makes_are_changed_by_the_book() -> None:
     # Leaf 1 is blank though its parent is not, and though the later leaf 3 is unmerged.
     set_one, set_root = ParentNode(KEYS[0], b"", ()), ParentNode(KEYS[1], b"", (3,))
     tree = RatchetTree.of_nodes(SUITE, (CLIENTS[0], set_one, None, set_root, CLIENTS[2], None, CLIENTS[3]))
-    added, place = tree.add_leaf(CLIENTS[1])
+    added, place = with_added(tree, CLIENTS[1])
     assert place == 1
     assert parent_at(added, 1).unmerged_leaves == (1,)
     assert parent_at(added, 3).unmerged_leaves == (1, 3)
@@ -290,13 +293,6 @@ def test_trees_that_no_honest_group_makes_are_changed_by_the_book() -> None:
     merged = tree.with_path(LeafIndex(0), CLIENTS[4], {NodeIndex(3): ParentNode(KEYS[2], b"", ())})
     assert merged.node(NodeIndex(1)) is None
     assert KEYS[0] not in merged.encryption_keys()
-
-
-def test_single_changes_are_batches_of_one() -> None:
-    tree = ragged(SUITE, 9).tree
-    assert tree.add_leaf(CLIENTS[0]) == (tree.apply({}, (), CLIENTS[:1])[0], tree.apply({}, (), CLIENTS[:1])[1][0])
-    assert tree.update_leaf(LeafIndex(2), CLIENTS[0]) == tree.apply({LeafIndex(2): CLIENTS[0]}, (), ())[0]
-    assert tree.remove_leaf(LeafIndex(2)) == tree.apply({}, (LeafIndex(2),), ())[0]
 
 
 def test_what_is_outside_the_tree_is_blank() -> None:
@@ -311,11 +307,11 @@ def test_what_is_outside_the_tree_is_blank() -> None:
 
 @pytest.mark.parametrize("place", [2, 4, 2**32 - 1])
 def test_p2_p3_only_members_are_updated_or_removed(place: int) -> None:
-    tree = grown(SUITE, 4).tree.remove_leaf(LeafIndex(2))
+    tree = with_removed(grown(SUITE, 4).tree, LeafIndex(2))
     with refused("P2", tree):
-        tree.update_leaf(LeafIndex(place), CLIENTS[0])
+        with_updated(tree, LeafIndex(place), CLIENTS[0])
     with refused("P3", tree):
-        tree.remove_leaf(LeafIndex(place))
+        with_removed(tree, LeafIndex(place))
 
 
 def test_p3_nobody_is_removed_twice() -> None:

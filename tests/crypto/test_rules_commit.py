@@ -38,7 +38,7 @@ from tests.crypto.forge import (
 )
 from tests.crypto.matrix import every_group, groups_of, open_groups
 from tests.crypto.outside import OPEN, joining, seen
-from tests.crypto.world import NOW, World
+from tests.crypto.world import NOW, World, won
 
 ALL_PUBLIC = GroupConfig(
     send_public_handshakes=True,
@@ -69,7 +69,7 @@ def assert_needs_a_path(world: World, proposals: list[CheckedProposal]) -> None:
     with off(rules.u1_path_present):
         staged = receiver.receive(pending.message, NOW)
     assert isinstance(staged, StagedCommit)
-    assert staged.merge().epoch_authenticator == pending.next_group.epoch_authenticator
+    assert receiver.adopt(staged).epoch_authenticator == won(pending).epoch_authenticator
 
 
 @every_group
@@ -100,7 +100,7 @@ def test_u1_what_needs_none(world: World) -> None:
         staged = world[world.receiver].receive(pending.message, NOW)
         assert isinstance(staged, StagedCommit)
         assert staged.updated == ()
-        assert staged.merge().epoch_authenticator == pending.next_group.epoch_authenticator
+        assert world[world.receiver].adopt(staged).epoch_authenticator == won(pending).epoch_authenticator
 
 
 @every_group
@@ -179,7 +179,7 @@ def test_u13_the_last_epoch(world: World) -> None:
     )
     assert_refused("U13", lambda: sender.commit(now=NOW), sender)
     last_but_one = changed_state(sender, context=replace(sender.state.context, epoch=LAST_EPOCH - 1))
-    assert last_but_one.commit(now=NOW).next_group.epoch == LAST_EPOCH
+    assert won(last_but_one.commit(now=NOW)).epoch == LAST_EPOCH
     joiner = world.person("joiner")
     verified = seen(world["person 0"])
     context = replace(verified.group_info.group_context, epoch=LAST_EPOCH)
@@ -199,7 +199,7 @@ def test_u13_an_epoch_is_one_more_than_the_last_and_another(world: World, way: s
     made = forged_commit(world["person 0"], []) if way == "member" else joining(world, world.person("joiner"))
     staged = before.receive(made.message, NOW)
     assert isinstance(staged, StagedCommit)
-    after = staged.merge()
+    after = before.adopt(staged)
     assert after.epoch == before.epoch + 1
     assert after.epoch_authenticator != before.epoch_authenticator
 
@@ -229,9 +229,9 @@ def test_u14_a_commit_that_removes_us_leads_nowhere(world: World) -> None:
         assert isinstance(staged, StagedCommit)
         assert staged.removes_us
         with pytest.raises(UsageError):
-            staged.merge()
-        _, said = pending.next_group.protect(b"among us")
-        with_old_keys = changed_state(gone, context=pending.next_group.state.context)
+            world[world.receiver].adopt(staged)
+        _, said = won(pending).protect(b"among us")
+        with_old_keys = changed_state(gone, context=won(pending).state.context)
         assert_not_authentic(lambda said=said, group=with_old_keys: group.receive(said, NOW), with_old_keys)
 
 
@@ -293,13 +293,13 @@ def test_u16_a_pending_commit_is_dropped_when_another_wins(world: World, way: st
     if way == "member":
         follow(world, world.receiver, world[world.receiver].commit(now=NOW))
     else:
-        won = joining(world, world.person("joiner"))
+        winner = joining(world, world.person("joiner"))
         for name in ("person 0", world.receiver):
-            staged = world[name].receive(won.message, NOW)
+            staged = world[name].receive(winner.message, NOW)
             assert isinstance(staged, StagedCommit)
-            world.people[name].group = staged.merge()
+            world.people[name].group = world[name].adopt(staged)
     assert world["person 0"].epoch_authenticator == world[world.receiver].epoch_authenticator
-    assert lost.next_group.epoch_authenticator != world["person 0"].epoch_authenticator
+    assert won(lost).epoch_authenticator != world["person 0"].epoch_authenticator
     with pytest.raises(PastEpoch):
         world[world.receiver].receive(lost.message, NOW)
 

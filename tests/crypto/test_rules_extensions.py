@@ -35,7 +35,7 @@ from tests.crypto.forge import (
     values,
 )
 from tests.crypto.matrix import every_group, without_group
-from tests.crypto.world import LIFETIME, NOW, World, person
+from tests.crypto.world import LIFETIME, NOW, World, person, won
 
 Extensions = tuple[Extension, ...]
 TWICE = (Extension(0xF123, b"1"), Extension(0xF123, b"2"))
@@ -74,7 +74,7 @@ def assert_no_key_package(world: World, rule: str, check: Callable[..., object],
     with off(check):
         verify_key_package(encode_message(add.key_package), NOW)
         assert isinstance(receiver.receive(proposed, NOW), ReceivedProposal)
-        assert_enters(receiver, pending.message, pending.next_group)
+        assert_enters(receiver, pending.message, won(pending))
 
 
 @every_group
@@ -111,10 +111,10 @@ def assert_no_group_context(world: World, rule: str, check: Callable[..., object
     with off(check):
         pending = sender.commit(now=NOW, extensions=extensions)
     assert_refused(rule, lambda: receiver.receive(pending.message, NOW), receiver)
-    group_info = pending.next_group.group_info()
+    group_info = won(pending).group_info()
     assert_refused(rule, lambda: verify_group_info(group_info, now=NOW))
     with off(check):
-        assert_enters(receiver, pending.message, pending.next_group)
+        assert_enters(receiver, pending.message, won(pending))
         verify_group_info(group_info, now=NOW)
 
 
@@ -184,9 +184,9 @@ def test_l19_leaves_full_of_grease_are_welcome(world: World) -> None:
     verified = verify_key_package(encode_message(add.key_package), NOW)
     with path_leaf(lambda leaf: replace(full(leaf), extensions=carrying)):
         pending = world["person 0"].commit([verified], now=NOW)
-    assert_enters(world[world.receiver], pending.message, pending.next_group)
+    assert_enters(world[world.receiver], pending.message, won(pending))
     newcomer.accept(pending.welcome)
-    assert newcomer.view.epoch_authenticator == pending.next_group.epoch_authenticator
+    assert newcomer.view.epoch_authenticator == won(pending).epoch_authenticator
 
 
 @every_group
@@ -196,7 +196,7 @@ def test_l21_two_members_with_one_application_id(world: World) -> None:
     add = offered_with(world.person("newcomer"), leaf=lambda leaf: replace(leaf, extensions=named))
     verified = verify_key_package(encode_message(add.key_package), NOW)
     pending = world["person 0"].commit([verified], now=NOW, leaf_extensions=named)
-    assert_enters(world[world.receiver], pending.message, pending.next_group)
-    alike = [member for member in pending.next_group.members if named[0] in member.extensions]
+    assert_enters(world[world.receiver], pending.message, won(pending))
+    alike = [member for member in won(pending).members if named[0] in member.extensions]
     assert len(alike) == 2
     assert len({member.credential for member in alike}) == len({member.signature_key for member in alike}) == 2

@@ -86,7 +86,7 @@ def test_x2_a_joiner_removes_nobody_else(world: World) -> None:
         pending = joining(world, joiner, removes=LeafIndex(1))
     assert_refused("X2", lambda: receiver.receive(pending.message, NOW), receiver)
     with off(rules.x2_removes_own_old_leaf):
-        after = accepted(receiver, pending.message).merge()
+        after = receiver.adopt(accepted(receiver, pending.message))
     assert after.epoch_authenticator == pending.next_group.epoch_authenticator
     assert_refused("X2", lambda: joining(world, joiner, removes=LeafIndex(1)), world["person 0"])
 
@@ -269,7 +269,7 @@ def test_x9_a_joiner_takes_the_leftmost_blank_leaf(world: World) -> None:
         pending = joining(world, world.person(name))
         for member in ("person 0", world.receiver):
             staged = accepted(world[member], pending.message)
-            world.people[member].group = staged.merge()
+            world.people[member].group = world[member].adopt(staged)
         places.append(pending.next_group.own_leaf)
     assert places == [2, 3] if full else [1, 3]
 

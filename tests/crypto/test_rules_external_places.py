@@ -56,7 +56,7 @@ def test_p4_p5_q7_psks_of_an_external_commit(world: World, rule: str, monkeypatc
     """Of another size, for another use, named twice: the members refuse it, and we do not send it."""
     psks = {"P4": [PAPER], "P5": [ResumptionPSK(ResumptionPSKUsage.REINIT, b"old", 1)], "Q7": [PAPER, PAPER]}[rule]
     nonce = bytes(world.suite.hash_size - (rule == "P4"))
-    monkeypatch.setattr("crypto.mls.proposing.generate_psk_id", lambda _, psk: PreSharedKeyID(psk, nonce))
+    monkeypatch.setattr("crypto.mls.group.generate_psk_id", lambda _, psk: PreSharedKeyID(psk, nonce))
     joiner, receiver = world.person("joiner"), world[world.receiver]
     assert_refused(rule, lambda: joining(world, joiner, psks=psks, find_psk=lambda _: KEY))
     with off(RULES[rule]):
@@ -65,7 +65,7 @@ def test_p4_p5_q7_psks_of_an_external_commit(world: World, rule: str, monkeypatc
     with off(RULES[rule]):
         staged = receiver.receive(pending.message, NOW, lambda _: KEY)
     assert isinstance(staged, StagedCommit)
-    assert staged.merge().epoch_authenticator == pending.next_group.epoch_authenticator
+    assert receiver.adopt(staged).epoch_authenticator == pending.next_group.epoch_authenticator
 
 
 @open_groups(OPEN)
@@ -102,7 +102,7 @@ def test_l8_a_joiners_leaf_is_from_a_commit(world: World, monkeypatch: pytest.Mo
 
     message = resigned(world, joiner, joining(world, joiner).message, change)
     receiver = world[world.receiver]
-    monkeypatch.delattr(treekem, "place_path")
+    monkeypatch.delattr(treekem, "merge_path")
     assert_refused("L8", lambda: receiver.receive(message, NOW), receiver)
 
 

@@ -36,7 +36,7 @@ from tests.crypto.forge import (
     values,
 )
 from tests.crypto.matrix import every_group, without_group
-from tests.crypto.world import LIFETIME, NOW, World, person
+from tests.crypto.world import LIFETIME, NOW, World, person, won
 
 SIBLING = {0x0001: suite_of(3), 0xF647: suite_of(1)}
 """For each suite of the groups another one with the same signature scheme."""
@@ -61,7 +61,7 @@ def test_k1_a_key_package_of_another_suite(world: World) -> None:
     assert_refused("K1", lambda: receiver.receive(pending.message, NOW), receiver)
     with off(rules.k1_suite):
         assert isinstance(receiver.receive(proposed, NOW), ReceivedProposal)
-        assert_enters(receiver, pending.message, pending.next_group)
+        assert_enters(receiver, pending.message, won(pending))
 
 
 def signed_by_another_key(belongs: CipherSuite, _: SignatureKeyPair, package: KeyPackage) -> KeyPackage:
@@ -92,7 +92,7 @@ def test_k3_a_key_package_that_its_leaf_did_not_sign(world: World, signing: obje
     with off(verify_key_package_signature):
         verify_key_package(encode_message(add.key_package), NOW)
         assert isinstance(receiver.receive(proposed, NOW), ReceivedProposal)
-        assert_enters(receiver, pending.message, pending.next_group)
+        assert_enters(receiver, pending.message, won(pending))
 
 
 @every_group
@@ -107,7 +107,7 @@ def test_k4_one_key_as_init_key_and_encryption_key(world: World) -> None:
     with off(rules.k4_init_key_differs):
         verify_key_package(encode_message(add.key_package), NOW)
         assert isinstance(receiver.receive(proposed, NOW), ReceivedProposal)
-        assert_enters(receiver, pending.message, pending.next_group)
+        assert_enters(receiver, pending.message, won(pending))
 
 
 @without_group("a version that nobody decodes")
@@ -136,7 +136,7 @@ def test_k6_two_key_packages_with_one_init_key(world: World, by_reference: bool)
         for each in verified:
             sender, message = sender.propose_add(each, now=NOW)
             receiver = taken_in(receiver, message)
-        assert len(sender.commit(now=NOW).next_group.members) == len(sender.members) + 1
+        assert len(won(sender.commit(now=NOW)).members) == len(sender.members) + 1
         covered = list(sender.pending_proposals)
     else:
         assert_refused("K6", lambda: sender.commit(verified, now=NOW), sender)
@@ -145,7 +145,7 @@ def test_k6_two_key_packages_with_one_init_key(world: World, by_reference: bool)
         pending = forged_commit(sender, covered)
     assert_refused("K6", lambda: receiver.receive(pending.message, NOW), receiver)
     with off(rules.k6_init_keys_unique):
-        assert_enters(receiver, pending.message, pending.next_group)
+        assert_enters(receiver, pending.message, won(pending))
 
 
 @without_group("a key package names itself")
@@ -167,7 +167,7 @@ def test_k9_a_package_whose_owner_is_in_the_group(world: World) -> None:
     newcomer, receiver = world.person("newcomer"), world[world.receiver]
     offered = newcomer.offer()
     first = world["person 0"].commit([offered], now=NOW)
-    sender, second = first.next_group, values(world, Add(offered.key_package))
+    sender, second = won(first), values(world, Add(offered.key_package))
     staged = receiver.receive(first.message, NOW)
     assert isinstance(staged, StagedCommit)
     assert_refused("Q6", lambda: sender.commit([offered], now=NOW), sender)
@@ -175,12 +175,12 @@ def test_k9_a_package_whose_owner_is_in_the_group(world: World) -> None:
         assert_refused("L13", lambda: sender.commit([offered], now=NOW), sender)
         with off(leaf_rules.l13_encryption_key_unique):
             again = forged_commit(sender, second)
-    receiver = staged.merge()
+    receiver = receiver.adopt(staged)
     assert_refused("Q6", lambda: receiver.receive(again.message, NOW), receiver)
     with off(list_rules.q6_added_client_is_new):
         assert_refused("L13", lambda: receiver.receive(again.message, NOW), receiver)
         with off(leaf_rules.l13_encryption_key_unique):
-            assert_enters(receiver, again.message, again.next_group)
+            assert_enters(receiver, again.message, won(again))
 
 
 @without_group("a key package alone")
@@ -218,7 +218,7 @@ def test_l6_a_key_package_carries_what_its_leaf_does_not_list(world: World) -> N
     with off(rules.l6_key_package_extensions):
         verify_key_package(message, NOW)
         taken_in(receiver, proposed)
-        assert_enters(receiver, pending.message, pending.next_group)
+        assert_enters(receiver, pending.message, won(pending))
 
 
 @without_group("our own key packages")

@@ -51,7 +51,7 @@ from tests.crypto.forge import (
 from tests.crypto.identities import signed_leaf, unsigned_leaf
 from tests.crypto.matrix import every_group, groups_of, open_groups, without_group
 from tests.crypto.outside import OPEN, joining
-from tests.crypto.world import LIFETIME, NOW, World, person
+from tests.crypto.world import LIFETIME, NOW, World, person, won
 
 Signing = Callable[[CipherSuite, SignatureKeyPair, LeafNode, bytes, LeafIndex], LeafNode]
 
@@ -125,7 +125,7 @@ def test_l2_in_a_key_package(world: World, signing: Signing) -> None:
     with off(verify_leaf_node):
         verify_key_package(encode_message(add.key_package), NOW)
         assert isinstance(receiver.receive(proposed, NOW), ReceivedProposal)
-        assert_enters(receiver, pending.message, pending.next_group)
+        assert_enters(receiver, pending.message, won(pending))
 
 
 @every_group
@@ -149,12 +149,12 @@ def test_l2_in_a_path_and_in_a_tree_that_we_enter(world: World, signing: Signing
     add = by_value(world["person 0"], Add(newcomer.offer().key_package))
     with path_leaf_signed(signing):
         pending = forged_commit(world["person 0"], [add])
-    group_info = pending.next_group.group_info()
+    group_info = won(pending).group_info()
     assert_not_authentic(lambda: receiver.receive(pending.message, NOW), receiver)
     assert_not_authentic(lambda: newcomer.accept(pending.welcome))
     assert_not_authentic(lambda: verify_group_info(group_info, now=NOW))
     with off(verify_leaf_node):
-        assert_enters(receiver, pending.message, pending.next_group)
+        assert_enters(receiver, pending.message, won(pending))
         newcomer.accept(pending.welcome)
         verify_group_info(group_info, now=NOW)
 
@@ -220,11 +220,11 @@ def test_l4_in_an_add(world: World) -> None:
     received = receiver.receive(proposed, NOW)
     assert isinstance(received, ReceivedProposal)
     with off(rules.l4_credential_types):
-        assert_enters(receiver, pending.message, pending.next_group)
+        assert_enters(receiver, pending.message, won(pending))
         by_reference = proposing.commit(now=NOW)
     assert_refused("L4", lambda: received.group.receive(by_reference.message, NOW), received.group)
     with off(rules.l4_credential_types):
-        assert_enters(received.group, by_reference.message, by_reference.next_group)
+        assert_enters(received.group, by_reference.message, won(by_reference))
     assert proposing.commit(now=NOW).welcome is None, "we leave it out"
 
 
@@ -236,7 +236,7 @@ def test_l4_in_an_update(world: World) -> None:
         pending = sender.commit(now=NOW)
     assert_refused("L4", lambda: receiver.receive(pending.message, NOW), receiver)
     with off(rules.l4_credential_types):
-        assert_enters(receiver, pending.message, pending.next_group)
+        assert_enters(receiver, pending.message, won(pending))
 
 
 @every_group
@@ -246,11 +246,11 @@ def test_l4_in_a_path_and_in_a_tree_that_we_enter(world: World, with_add: bool) 
     adds = [by_value(sender, Add(newcomer.offer().key_package))] if with_add else []
     with off(rules.l4_credential_types), path_leaf(certified):
         pending = forged_commit(sender, adds)
-    group_info = pending.next_group.group_info()
+    group_info = won(pending).group_info()
     assert_refused("L4", lambda: receiver.receive(pending.message, NOW), receiver)
     assert_refused("L4", lambda: verify_group_info(group_info, now=NOW))
     with off(rules.l4_credential_types):
-        assert_enters(receiver, pending.message, pending.next_group)
+        assert_enters(receiver, pending.message, won(pending))
         verify_group_info(group_info, now=NOW)
     if with_add:
         assert_refused("L4", lambda: newcomer.accept(pending.welcome))
@@ -319,7 +319,7 @@ def test_l8_a_path_holds_a_commit_leaf(world: World, source: UpdateSource | KeyP
         outside = joining(world, world.person("joiner"))
     for message in (inside.message, outside.message):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(treekem, "place_path", unreachable)
+            patch.setattr(treekem, "merge_path", unreachable)
             assert_refused("L8", lambda message=message: receiver.receive(message, NOW), receiver)
         with off(rules.l8_source):
             assert_refused("L8", lambda message=message: receiver.receive(message, NOW), receiver)

@@ -29,7 +29,7 @@ from tests.crypto.forge import (
 )
 from tests.crypto.matrix import every_group, groups_of, open_groups, without_group
 from tests.crypto.outside import OPEN, joining
-from tests.crypto.world import NOW, World, every_suite
+from tests.crypto.world import NOW, World, every_suite, won
 
 
 def leaf_of(world: World, name: str) -> LeafNode:
@@ -49,9 +49,9 @@ def test_l12_an_update_takes_no_signature_key_of_another_member(world: World) ->
         pending = sender.commit(now=NOW)
     assert_refused("L12", lambda: receiver.receive(pending.message, NOW), receiver)
     with off(rules.l12_signature_key_unique):
-        assert_enters(receiver, pending.message, pending.next_group)
+        assert_enters(receiver, pending.message, won(pending))
     committed = sender.commit(now=NOW)
-    assert committed.next_group.state.leaf(world.leaf(thief.name)) != leaf, "we leave it out"
+    assert won(committed).state.leaf(world.leaf(thief.name)) != leaf, "we leave it out"
 
 
 @every_group
@@ -61,12 +61,12 @@ def test_l12_in_a_path_and_in_a_tree_that_we_enter(world: World) -> None:
     with path_leaf(lambda leaf: replace(leaf, signature_key=victim.signer.public), victim.signer):
         pending = forged_commit(world["person 0"], [add])
         # The GroupInfo is signed by the one key that now has two members.
-        group = Group(replace(pending.next_group.state, signer=victim.signer))
+        group = Group(replace(won(pending).state, signer=victim.signer))
         group_info = group.group_info()
     assert_refused("L12", lambda: receiver.receive(pending.message, NOW), receiver)
     assert_refused("L12", lambda: verify_group_info(group_info, now=NOW))
     with off(rules.l12_signature_key_unique):
-        assert_enters(receiver, pending.message, pending.next_group)
+        assert_enters(receiver, pending.message, won(pending))
         verify_group_info(group_info, now=NOW)
 
 
@@ -113,8 +113,8 @@ def test_l13_an_added_leaf_takes_no_key_of_the_tree(world: World, whose: str) ->
     assert_refused("L13", lambda: receiver.receive(pending.message, NOW), receiver)
     assert_refused("L13", lambda: seen.receive(by_reference.message, NOW), seen)
     with off(rules.l13_encryption_key_unique):
-        assert_enters(receiver, pending.message, pending.next_group)
-        assert_enters(seen, by_reference.message, by_reference.next_group)
+        assert_enters(receiver, pending.message, won(pending))
+        assert_enters(seen, by_reference.message, won(by_reference))
     assert proposing.commit(now=NOW).welcome is None, "we leave it out"
 
 
@@ -125,7 +125,7 @@ def test_l13_t10_in_a_tree_that_we_enter(world: World) -> None:
     add = offered_with(newcomer, leaf=lambda leaf: replace(leaf, encryption_key=taken))
     with off(rules.l13_encryption_key_unique):
         pending = forged_commit(world["person 0"], values(world, add))
-    group_info = pending.next_group.group_info()
+    group_info = won(pending).group_info()
     assert_refused("L13", lambda: newcomer.accept(pending.welcome))
     assert_refused("L13", lambda: verify_group_info(group_info, now=NOW))
     with off(rules.l13_encryption_key_unique):
@@ -143,7 +143,7 @@ def test_l13_two_added_leaves_have_two_encryption_keys(world: World) -> None:
         pending = forged_commit(world["person 0"], values(world, first, second))
     assert_refused("L13", lambda: receiver.receive(pending.message, NOW), receiver)
     with off(rules.l13_encryption_key_unique):
-        assert_enters(receiver, pending.message, pending.next_group)
+        assert_enters(receiver, pending.message, won(pending))
 
 
 @groups_of(5, 9, 33, why="one updates, one commits, a third judges, and a fourth has the key")
@@ -165,8 +165,8 @@ def test_l13_an_update_takes_no_key_of_the_tree(world: World, whose: str) -> Non
         pending = sender.commit(now=NOW)
     assert_refused("L13", lambda: receiver.receive(pending.message, NOW), receiver)
     with off(rules.l13_encryption_key_unique):
-        assert_enters(receiver, pending.message, pending.next_group)
-    assert sender.commit(now=NOW).next_group.state.leaf(world.leaf("person 1")) != leaf, "we leave it out"
+        assert_enters(receiver, pending.message, won(pending))
+    assert won(sender.commit(now=NOW)).state.leaf(world.leaf("person 1")) != leaf, "we leave it out"
 
 
 @open_groups(OPEN)
@@ -241,4 +241,4 @@ def test_l20_a_key_that_fails_the_modulus_check(world: World) -> None:
     receiver = world[world.receiver]
     assert_refused("L20", lambda: receiver.receive(pending.message, NOW), receiver)
     with off(rules.l20_public_key):
-        assert_enters(receiver, pending.message, pending.next_group)
+        assert_enters(receiver, pending.message, won(pending))

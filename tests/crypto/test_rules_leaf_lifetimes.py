@@ -25,7 +25,7 @@ from tests.crypto.forge import (
     values,
 )
 from tests.crypto.matrix import every_group
-from tests.crypto.world import LIFETIME, NOW, World
+from tests.crypto.world import LIFETIME, NOW, World, won
 
 BEFORE, AFTER = LIFETIME.not_before, LIFETIME.not_after
 
@@ -97,7 +97,7 @@ def test_l10_t10_a_leaf_in_a_tree_may_have_expired_up_to_a_year_ago(world: World
     assert DEFAULT_CONFIG.join_tolerance_s == 366 * DAY_S
     newcomer = world.person("newcomer")
     pending = world.pending("person 0", adds=["newcomer"])
-    group_info = pending.next_group.group_info()
+    group_info = won(pending).group_info()
     assert newcomer.bundle is not None
     assert pending.welcome is not None
     bundles, welcome = {newcomer.bundle.reference: newcomer.bundle}, pending.welcome
@@ -129,7 +129,7 @@ def test_l11_t10_a_lifetime_is_neither_too_long_nor_negative(world: World, lifet
     add = offered_with(newcomer, leaf=lambda leaf: replace(leaf, source=KeyPackageSource(lifetime)))
     proposed = forged_proposal(world["person 0"], add)
     pending = forged_commit(world["person 0"], values(world, add))
-    group_info = pending.next_group.group_info()
+    group_info = won(pending).group_info()
     assert_refused("L11", lambda: verify_key_package(encode_message(add.key_package), NOW))
     assert_refused("L11", lambda: receiver.receive(proposed, NOW), receiver)
     assert_refused("L11", lambda: receiver.receive(pending.message, NOW), receiver)
@@ -138,7 +138,7 @@ def test_l11_t10_a_lifetime_is_neither_too_long_nor_negative(world: World, lifet
     with off(rules.l11_total_lifetime):
         verify_key_package(encode_message(add.key_package), NOW)
         assert isinstance(receiver.receive(proposed, NOW), ReceivedProposal)
-        assert_enters(receiver, pending.message, pending.next_group)
+        assert_enters(receiver, pending.message, won(pending))
         newcomer.accept(pending.welcome)
         verify_group_info(group_info, now=NOW)
 
@@ -149,7 +149,7 @@ def test_l11_the_longest_lifetime_is_fine(world: World) -> None:
     newcomer = world.person("newcomer")
     add = offered_with(newcomer, leaf=lambda leaf: replace(leaf, source=KeyPackageSource(longest)))
     pending = world["person 0"].commit([verify_key_package(encode_message(add.key_package), NOW)], now=NOW)
-    assert_enters(world[world.receiver], pending.message, pending.next_group)
+    assert_enters(world[world.receiver], pending.message, won(pending))
     newcomer.accept(pending.welcome)
     shorter = GroupConfig(lifetime_max_s=366 * DAY_S - 1)
     assert_refused("L11", lambda: verify_key_package(encode_message(add.key_package), NOW, shorter))

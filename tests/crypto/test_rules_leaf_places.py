@@ -39,7 +39,7 @@ from tests.crypto.forge import (
 )
 from tests.crypto.matrix import every_group, groups_of, open_groups, without_group
 from tests.crypto.outside import OPEN, joining
-from tests.crypto.world import NOW, World
+from tests.crypto.world import NOW, World, won
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,8 @@ def demanding(world: World, *who: str) -> World:
     for name in {*who} - {"person 0"}:
         staged = world[name].receive(pending.message, NOW)
         assert isinstance(staged, StagedCommit)
-        world.people[name].group = staged.merge()
-    world.people["person 0"].group = pending.next_group
+        world.people[name].group = world[name].adopt(staged)
+    world.people["person 0"].group = won(pending)
     return world
 
 
@@ -154,7 +154,7 @@ def test_in_an_add_by_value(world: World, wrong: Wrong) -> None:
     assert_refused(wrong.rule, lambda: receiver.receive(pending.message, NOW), receiver)
     with off(*wrong.checks):
         if wrong.can_be_signed:
-            assert_enters(receiver, pending.message, pending.next_group)
+            assert_enters(receiver, pending.message, won(pending))
         else:
             assert_not_authentic(lambda: receiver.receive(pending.message, NOW), receiver)
 
@@ -182,7 +182,7 @@ def test_in_an_add_by_reference_that_is_committed(world: World, wrong: Wrong) ->
         pending = sender.commit(now=NOW)
     assert_refused("L3", lambda: receiver.receive(pending.message, NOW), receiver)
     with off(*wrong.checks):
-        assert_enters(receiver, pending.message, pending.next_group)
+        assert_enters(receiver, pending.message, won(pending))
     assert sender.commit(now=NOW).welcome is None
 
 
@@ -227,7 +227,7 @@ def test_in_an_update_that_is_committed(world: World, wrong: Wrong) -> None:
         pending = sender.commit(now=NOW)
     assert_refused("L3", lambda: receiver.receive(pending.message, NOW), receiver)
     with off(*wrong.checks):
-        assert_enters(receiver, pending.message, pending.next_group)
+        assert_enters(receiver, pending.message, won(pending))
 
 
 @every_group
@@ -242,7 +242,7 @@ def test_in_the_path_of_a_commit(world: World, wrong: Wrong) -> None:
     assert_refused(wrong.rule, lambda: receiver.receive(pending.message, NOW), receiver)
     with off(*wrong.checks):
         if wrong.can_be_signed:
-            assert_enters(receiver, pending.message, pending.next_group)
+            assert_enters(receiver, pending.message, won(pending))
         else:
             assert_not_authentic(lambda: receiver.receive(pending.message, NOW), receiver)
 
@@ -283,7 +283,7 @@ def test_in_the_tree_of_a_welcome(world: World, wrong: Wrong, first: bool) -> No
     with off(*wrong.checks):
         if wrong.can_be_signed:
             newcomer.accept(pending.welcome)
-            assert newcomer.view.epoch_authenticator == pending.next_group.epoch_authenticator
+            assert newcomer.view.epoch_authenticator == won(pending).epoch_authenticator
         else:
             assert_not_authentic(lambda: newcomer.accept(pending.welcome))
 
@@ -296,7 +296,7 @@ def test_in_the_tree_of_a_group_that_we_join_by_ourselves(world: World, wrong: W
     if wrong.rule == "L3":
         committer = demanding(world, world.bystander)[world.bystander]
     with off(*wrong.checks), path_leaf(wrong.breach):
-        group_info = forged_commit(committer, []).next_group.group_info()
+        group_info = won(forged_commit(committer, [])).group_info()
     judged(wrong, lambda: verify_group_info(group_info, now=NOW))
 
 

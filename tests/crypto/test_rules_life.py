@@ -22,7 +22,7 @@ from crypto.suites import CipherSuite
 from tests.crypto.forge import assert_not_authentic, assert_refused, off
 from tests.crypto.forge_messages import opened, said
 from tests.crypto.matrix import every_group
-from tests.crypto.world import NOW, World
+from tests.crypto.world import NOW, World, won
 
 # D1: what was proposed comes first
 
@@ -65,8 +65,8 @@ def test_d2_a_commit_that_is_made_and_discarded_leaves_no_trace(world: World, wh
     before = rows(group)
     discarded = MADE[what](world)
     assert rows(group) == before
-    assert rows(discarded.next_group) != before
-    assert discarded.next_group.epoch == group.epoch + 1
+    assert rows(won(discarded)) != before
+    assert won(discarded).epoch == group.epoch + 1
     world.commit(world.receiver)  # another one wins: person 0 goes on from the state that it had
     world.say("person 0", b"nothing has happened")
 
@@ -96,8 +96,8 @@ def test_d5_who_cannot_follow_a_commit_says_so_stays_as_it_was_and_is_added_agai
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(commit_module, "encrypt_path", fragmenting)
         pending = world["person 0"].commit(now=NOW)
-    world.people["person 0"].group = pending.next_group
-    half = pending.next_group.state.tree.leaf_count // 2
+    world.people["person 0"].group = won(pending)
+    half = won(pending).state.tree.leaf_count // 2
     stuck = {someone.name: someone.view.own_leaf for someone in world.members if someone.view.own_leaf >= half}
     assert world.receiver in stuck
     for someone in world.members[1:]:
@@ -108,8 +108,8 @@ def test_d5_who_cannot_follow_a_commit_says_so_stays_as_it_was_and_is_added_agai
         else:
             staged = group.receive(pending.message, NOW)
             assert isinstance(staged, StagedCommit)
-            someone.group = staged.merge()
-    assert {someone.view.epoch_authenticator for someone in world.members} == {pending.next_group.epoch_authenticator}
+            someone.group = group.adopt(staged)
+    assert {someone.view.epoch_authenticator for someone in world.members} == {won(pending).epoch_authenticator}
     offers = [world.people[name].offer() for name in stuck]
     world.win("person 0", world["person 0"].commit(offers, list(stuck.values()), now=NOW))
     world.say(next(iter(stuck)), b"back again")
@@ -118,7 +118,7 @@ def test_d5_who_cannot_follow_a_commit_says_so_stays_as_it_was_and_is_added_agai
 @every_group
 def test_d6_a_divided_group_is_seen_by_its_epoch_authenticators(world: World) -> None:
     """A server that lets two commits win. Whoever compares sees it; what the one half says the other cannot read."""
-    ours, theirs = world["person 0"].commit(now=NOW).next_group, world[world.receiver].commit(now=NOW).next_group
+    ours, theirs = won(world["person 0"].commit(now=NOW)), won(world[world.receiver].commit(now=NOW))
     assert ours.epoch == theirs.epoch
     assert ours.epoch_authenticator != theirs.epoch_authenticator
     assert_not_authentic(lambda: theirs.receive(encode_message(said(ours)), NOW), theirs)
@@ -165,7 +165,7 @@ def test_d8_a_wrong_clock_decides_nothing_but_lifetimes(world: World, skew: int)
     newcomer = world.person("newcomer").offer()
     pending = sender.commit([newcomer], now=NOW)
     staged: Any = receiver.receive(pending.message, wrong)
-    assert staged.merge().epoch_authenticator == pending.next_group.epoch_authenticator
-    assert sender.commit(now=wrong).next_group.epoch == sender.epoch + 1
+    assert receiver.adopt(staged).epoch_authenticator == won(pending).epoch_authenticator
+    assert won(sender.commit(now=wrong)).epoch == sender.epoch + 1
     if skew < 0:
         assert_refused("L9", lambda: sender.commit([newcomer], now=wrong), sender)

@@ -20,7 +20,7 @@ from tests.crypto.forge import Rule, assert_refused, by_value, changed_state, fo
 from tests.crypto.matrix import every_group, groups_of
 from tests.crypto.offers import NEW_EXTENSIONS, NEW_ID, Offers, branched, continued
 from tests.crypto.test_linked_groups import ended_world
-from tests.crypto.world import LIFETIME, NOW, World, person
+from tests.crypto.world import LIFETIME, NOW, World, person, won
 
 MAKER = "person 0"
 both_links = pytest.mark.parametrize("usage", ["reinit", "branch"])
@@ -69,7 +69,7 @@ def test_w11_what_is_right_is_accepted(world: World, usage: str) -> None:
     offers, make = linked(world, usage)
     pending = make()
     group = offers.accept(world, world.receiver, pending.welcome)
-    assert group.epoch_authenticator == pending.next_group.epoch_authenticator
+    assert group.epoch_authenticator == won(pending).epoch_authenticator
 
 
 @every_group

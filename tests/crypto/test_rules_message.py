@@ -46,7 +46,7 @@ from tests.crypto.forge_messages import (
     sender_data,
 )
 from tests.crypto.matrix import every_group, groups_of, open_groups
-from tests.crypto.world import NOW, World
+from tests.crypto.world import NOW, World, won
 
 RULE_MODULES = (
     leaf_rules, key_package_rules, proposal_list_rules, commit_rules, external_rules, message_rules, tree_rules,
@@ -125,7 +125,7 @@ def test_f2_a_commit_of_another_epoch(
     with off(message_rules.f2_f3_current_epoch):
         staged = receiver.receive(pending.message, NOW)
     assert isinstance(staged, StagedCommit)
-    assert staged.merge().epoch_authenticator == pending.next_group.epoch_authenticator
+    assert receiver.adopt(staged).epoch_authenticator == won(pending).epoch_authenticator
 
 
 @every_group
@@ -320,7 +320,7 @@ def test_f10_a_commit_signed_by_somebody_else(world: World) -> None:
     with off(protection.verify_framed_content):
         staged = receiver.receive(pending.message, NOW)
     assert isinstance(staged, StagedCommit)
-    assert staged.merge().epoch_authenticator == pending.next_group.epoch_authenticator
+    assert receiver.adopt(staged).epoch_authenticator == won(pending).epoch_authenticator
 
 
 # F21: who is shown

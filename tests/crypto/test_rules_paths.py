@@ -36,7 +36,7 @@ from tests.crypto.forge import (
 )
 from tests.crypto.matrix import every_group, groups_of, open_groups
 from tests.crypto.outside import OPEN, joining
-from tests.crypto.world import NOW, World
+from tests.crypto.world import NOW, World, won
 
 in_both = pytest.mark.parametrize("way", ["member", "joiner"])
 
@@ -45,7 +45,7 @@ def committed(world: World, way: str) -> tuple[bytes, Group]:
     """A commit with a path, of person 0 or of a client that joins: its message, and where it leads."""
     if way == "member":
         pending = forged_commit(world["person 0"], [])
-        return pending.message, pending.next_group
+        return pending.message, won(pending)
     joined = joining(world, world.person("joiner"))
     return joined.message, joined.next_group
 

@@ -8,9 +8,8 @@ import pytest
 
 from crypto.errors import DecodeError, PastEpoch
 from crypto.mls.extensions import Extension, ExtensionType
-from crypto.mls.framing import ProposalContent
 from crypto.mls.group import Group, ReceivedProposal, StagedCommit
-from crypto.mls.headers import ProtocolVersion
+from crypto.mls.headers import NewMemberCommitSender, ProposalContent, ProtocolVersion
 from crypto.mls.proposals import (
     Add,
     ExternalInit,
@@ -182,7 +181,7 @@ def test_p4_the_size_of_a_psk_nonce(world: World) -> None:
 def test_p4_we_neither_propose_nor_commit_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     sender = world["person 0"]
     psk = present_psk(sender).psk.psk
-    monkeypatch.setattr("crypto.mls.proposing.generate_psk_id", lambda _, psk: PreSharedKeyID(psk, b"short"))
+    monkeypatch.setattr("crypto.mls.group_view.generate_psk_id", lambda _, psk: PreSharedKeyID(psk, b"short"))
     assert_refused("P4", lambda: sender.propose_psk(psk, now=NOW), sender)
     assert_refused("P4", lambda: sender.commit(psks=[psk], now=NOW), sender)
 
@@ -220,6 +219,7 @@ def test_p7_external_init_from_a_member(world: World) -> None:
     proposal = ExternalInit(
         world.suite.hpke.send_export(sender.state.leaf(sender.own_leaf).encryption_key, b"", b"", 32)[0]
     )
+    rules.p7_external_init(NewMemberCommitSender())  # whose external commit comes another way
     assert_proposal_refused("P7", world, rules.p7_external_init, forged_proposal(sender, proposal))
     with naming(by_value(sender, proposal)):
         pending = forged_commit(sender, [])
@@ -277,7 +277,7 @@ def test_p8_a_removed_member_need_not_support_it(world: World) -> None:
     pending = world["person 0"].commit(removes=[world.leaf(world.bystander)], extensions=REQUIRED, now=NOW)
     staged = world[world.receiver].receive(pending.message, NOW)
     assert isinstance(staged, StagedCommit)
-    assert staged.merge().extensions == REQUIRED
+    assert world[world.receiver].adopt(staged).extensions == REQUIRED
 
 
 @without_group("we know no proposal type but the default ones, and the codec refuses every other")

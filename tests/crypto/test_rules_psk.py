@@ -22,7 +22,7 @@ from crypto.secret import Secret
 from crypto.suites import CipherSuite
 from tests.crypto.forge import assert_not_authentic, assert_refused, by_value, forged_commit
 from tests.crypto.matrix import every_group, without_group
-from tests.crypto.world import NOW, World
+from tests.crypto.world import NOW, World, won
 
 PAPER, STONE = ExternalPSK(b"paper"), ExternalPSK(b"stone")
 
@@ -41,7 +41,7 @@ def assert_same_mistake_agrees(world: World, pending: Any, patch: pytest.MonkeyP
     receiver = world[world.receiver]
     staged = receiver.receive(pending.message, NOW, find)
     assert isinstance(staged, StagedCommit)
-    assert staged.merge().epoch_authenticator == pending.next_group.epoch_authenticator
+    assert receiver.adopt(staged).epoch_authenticator == won(pending).epoch_authenticator
     patch.undo()
     assert_not_authentic(lambda: receiver.receive(pending.message, NOW, find), receiver)
 
@@ -79,7 +79,7 @@ def test_s1_the_order_of_a_welcome_is_that_of_the_derivation(world: World) -> No
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(joining, "derive_psk_secret", reversed_derivation)
         joined = join(wrong.welcome, bundles, newcomer.signer, now=NOW, find_psk=find).accept()
-    assert joined.epoch_authenticator == wrong.next_group.epoch_authenticator
+    assert joined.epoch_authenticator == won(wrong).epoch_authenticator
 
 
 @every_group

@@ -9,6 +9,7 @@ import pytest
 
 from crypto.errors import AuthenticationError, RuleViolation
 from crypto.mls import group_info as group_info_module
+from crypto.mls import parent_hashes
 from crypto.mls.commit import CreatedCommit
 from crypto.mls.extensions import Extension
 from crypto.mls.group import join
@@ -43,7 +44,8 @@ from tests.crypto.forge import (
     off,
 )
 from tests.crypto.matrix import every_group
-from tests.crypto.world import NOW, World, world_of
+from tests.crypto.tree_samples import with_updated
+from tests.crypto.world import NOW, World, won, world_of
 
 KEY = Secret(b"paper" * 8)
 
@@ -126,7 +128,7 @@ def test_w3_an_unknown_psk(world: World) -> None:
     assert_refused("W3", lambda: newcomer.accept(pending.welcome))
     assert_not_authentic(lambda: newcomer.accept(pending.welcome, lambda _: Secret(b"another")))
     newcomer.accept(pending.welcome, lambda _: KEY)
-    assert newcomer.view.epoch_authenticator == pending.next_group.epoch_authenticator
+    assert newcomer.view.epoch_authenticator == won(pending).epoch_authenticator
 
 
 @every_group
@@ -140,7 +142,7 @@ def test_w3_two_psks_for_reinit_or_branch(world: World) -> None:
     assert_refused("W3", lambda: newcomer.accept(pending.welcome, lambda _: KEY))
     with off(rules.w3_reinit_or_branch_alone):
         newcomer.accept(pending.welcome, lambda _: KEY)
-    assert newcomer.view.epoch_authenticator == pending.next_group.epoch_authenticator
+    assert newcomer.view.epoch_authenticator == won(pending).epoch_authenticator
 
 
 @every_group
@@ -328,7 +330,7 @@ def test_w13_what_we_do_not_know_is_ignored(world: World, monkeypatch: pytest.Mo
     )
     pending = forged_commit(world["person 0"], [by_value(world["person 0"], Add(newcomer.bundle.key_package))])
     newcomer.accept(pending.welcome)
-    assert newcomer.view.epoch_authenticator == pending.next_group.epoch_authenticator
+    assert newcomer.view.epoch_authenticator == won(pending).epoch_authenticator
 
 
 @every_group
@@ -359,7 +361,7 @@ def test_t3_a_tree_that_the_context_does_not_name(world: World) -> None:
     place = world.leaf(world.receiver)
 
     def other_tree(created: CreatedCommit) -> CreatedCommit:
-        tree = created.next_state.tree.update_leaf(place, leaf)
+        tree = with_updated(created.next_state.tree, place, leaf)
         return replace(created, next_state=replace(created.next_state, tree=tree))
 
     welcome = invited(world, other_tree, with_path=False)
@@ -373,13 +375,13 @@ def test_t10_t12_t13_every_leaf_of_every_tree_is_looked_at(world: World, monkeyp
     original = tree_rules.t10_leaf
     monkeypatch.setattr(tree_rules, "t10_leaf", lambda *args: (seen.append(args[1]), original(*args))[1])
     called: list[str] = []
-    for name in ("verify_structure", "verify_parent_hashes"):
-        method = getattr(RatchetTree, name)
-        monkeypatch.setattr(RatchetTree, name, lambda self, m=method, n=name: (called.append(n), m(self))[1])
+    for owner, name in ((RatchetTree, "verify_structure"), (parent_hashes, "verify")):
+        check = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda tree, check=check, name=name: (called.append(name), check(tree))[1])
     world.person("newcomer")
     world.people["newcomer"].accept(invited(world))
     assert seen == list(range(len(world.members)))
-    assert called == ["verify_structure", "verify_parent_hashes"]
+    assert called == ["verify_structure", "verify"]
 
 
 def test_a_leaf_in_the_tree_that_did_not_sign_itself() -> None:

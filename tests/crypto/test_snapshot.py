@@ -10,7 +10,16 @@ import pytest
 from crypto.errors import DecodeError, UsageError
 from crypto.mls.config import GroupConfig
 from crypto.mls.group import Group
-from crypto.mls.snapshot import VERSION, decode_bundle, difference, encode_bundle, load, rows
+from crypto.mls.snapshot import (
+    VERSION,
+    decode_bundle,
+    difference,
+    encode_bundle,
+    load,
+    load_pending,
+    pending_difference,
+    rows,
+)
 from crypto.secret import Secret
 from crypto.suites import CipherSuite, suite_of
 from tests.crypto.forge import (
@@ -109,6 +118,17 @@ def test_nothing_happened() -> None:
     group = world_of(suite_of(1), 3)["person 0"]
     assert difference(group, group) == {}
     assert difference(group, load(rows(group), group.state.signer)).keys() <= {"group", *rows(group)}
+
+
+@every_suite
+def test_a_pending_epoch_comes_back_from_its_rows(belongs: CipherSuite) -> None:
+    pending = world_of(belongs, 3)["person 0"].commit(now=NOW)
+    group = pending.group
+    stored = apply(rows(group), pending_difference(group, pending.next_epoch))
+    loaded = load_pending(stored, group)
+    assert rows(group.adopt(loaded)) == rows(group.adopt(pending.next_epoch)) == stored
+    with pytest.raises(UsageError):
+        group.adopt(pending.next_epoch).adopt(loaded)
 
 
 def test_two_groups_have_no_difference() -> None:

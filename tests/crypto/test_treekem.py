@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crypto.mls import tree_math
+from crypto.mls import parent_hashes, tree_math
 from crypto.mls.headers import ProtocolVersion
 from crypto.mls.key_schedule import GroupContext
 from crypto.mls.ratchet_tree import RatchetTree
@@ -43,6 +43,7 @@ from tests.crypto.tree_samples import (
     client,
     grown,
     ragged,
+    with_removed,
 )
 from tests.vectors import Case
 
@@ -102,14 +103,14 @@ class Published:
 def test_published_paths(case: Case) -> None:
     group = Published(case)
     group.tree.verify_structure()
-    group.tree.verify_parent_hashes()
+    parent_hashes.verify(group.tree)
     for vector in case["update_paths"]:
         sender = LeafIndex(vector["sender"])
         path = decode(UpdatePath, bytes.fromhex(vector["update_path"]))
         after = merge_path(group.suite, group.tree, sender, path)
         assert after.tree_hash.hex() == vector["tree_hash_after"]
         verify_leaf_node(group.suite, path.leaf_node, bytes.fromhex(case["group_id"]), sender)
-        after.verify_parent_hashes()
+        parent_hashes.verify(after)
         context = group.context(after.tree_hash)
         for leaf in group.others(sender):
             held = group.keys[leaf]
@@ -266,7 +267,7 @@ def test_keys_of_blanked_nodes_are_dropped() -> None:
     world = grown(SUITE, 8)
     keys = world.keys[LeafIndex(0)]
     assert sorted(keys) == [0, 1, 3, 7]
-    assert sorted(prune(keys, world.tree.remove_leaf(LeafIndex(3)))) == [0, 1]
-    assert sorted(prune(keys, world.tree.remove_leaf(LeafIndex(7)))) == [0, 1, 3]
+    assert sorted(prune(keys, with_removed(world.tree, LeafIndex(3)))) == [0, 1]
+    assert sorted(prune(keys, with_removed(world.tree, LeafIndex(7)))) == [0, 1, 3]
     truncated, _ = world.tree.apply({}, [LeafIndex(leaf) for leaf in range(4, 8)], ())
     assert sorted(prune(keys, truncated)) == [0, 1, 3]

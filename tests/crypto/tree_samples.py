@@ -177,7 +177,7 @@ class World:
                 knows = isinstance(node, ParentNode) and member not in node.unmerged_leaves
                 assert knows == (place in keys)
         self.tree.verify_structure()
-        self.tree.verify_parent_hashes()
+        parent_hashes.verify(self.tree)
 
 
 def grown(suite: CipherSuite, size: int) -> World:
@@ -261,6 +261,19 @@ def parent_at(tree: RatchetTree, index: int) -> ParentNode:
     node = tree.node(NodeIndex(index))
     assert isinstance(node, ParentNode)
     return node
+
+
+def with_added(tree: RatchetTree, leaf: LeafNode) -> tuple[RatchetTree, LeafIndex]:
+    after, (index,) = tree.apply({}, (), (leaf,))
+    return after, index
+
+
+def with_updated(tree: RatchetTree, index: LeafIndex, leaf: LeafNode) -> RatchetTree:
+    return tree.apply({index: leaf}, (), ())[0]
+
+
+def with_removed(tree: RatchetTree, index: LeafIndex) -> RatchetTree:
+    return tree.apply({}, (index,), ())[0]
 
 
 def with_node(tree: RatchetTree, index: int, node: AnyNode | None) -> RatchetTree:

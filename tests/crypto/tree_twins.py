@@ -122,7 +122,7 @@ class Twins:
         ]
         assert tree.changed_since(before) == before.changed_since(tree)
         tree.verify_structure()
-        tree.verify_parent_hashes()
+        parent_hashes.verify(tree)
         assert naive_tree.structure_fault(self.naive) is None
         assert naive_tree.is_parent_hash_valid(SUITE, self.naive)
 
@@ -165,8 +165,10 @@ class Twins:
         for leaf in map(LeafIndex, range(tree.leaf_count)):
             start = tree_math.node_of(leaf)
             ways = list(naive_tree.ways_up(naive, leaf))
-            assert list(tree_math.direct_path(start, tree.leaf_count)) == [place_of[id(node)] for node, _, _ in ways]
-            assert list(tree_math.copath(start, tree.leaf_count)) == [place_of[id(off)] for _, _, off in ways]
+            path = tree_math.direct_path(start, tree.leaf_count)
+            assert list(path) == [place_of[id(node)] for node, _, _ in ways]
+            copath = [tree_math.copath_child(node, start) for node in path]
+            assert copath == [place_of[id(off)] for _, _, off in ways]
             expected = naive_tree.filtered_direct_path(naive, leaf)
             filtered = tree.filtered_direct_path(leaf)
             assert list(filtered) == [place_of[id(node)] for node, _ in expected]

@@ -24,7 +24,7 @@ from crypto.mls.group import (
 )
 from crypto.mls.key_package import KeyPackageBundle
 from crypto.mls.mls_message import encode_message
-from crypto.mls.state import PSKLookup, no_psks
+from crypto.mls.psk_lookup import PSKLookup, no_psks
 from crypto.mls.tree_nodes import LeafIndex, Lifetime
 from crypto.mls.verified_key_package import VerifiedKeyPackage
 from crypto.suites import X_WING, CipherSuite, SignatureKeyPair, suite_of
@@ -80,6 +80,11 @@ class Person:
 
 def person(name: str, belongs: CipherSuite, config: GroupConfig = DEFAULT_CONFIG) -> Person:
     return Person(name, belongs, belongs.signature.generate(), config)
+
+
+def won(pending: PendingCommit) -> Group:
+    """Where a committer is once its commit has won."""
+    return pending.group.adopt(pending.next_epoch)
 
 
 @dataclass
@@ -139,7 +144,7 @@ class World:
         return self[committer].commit(offers, leaves, now=NOW, **options)
 
     def win(self, committer: str, pending: PendingCommit) -> dict[str, StagedCommit]:
-        """The delivery service accepts a commit: the committer adopts it, all others merge it, the added join."""
+        """The delivery service accepts a commit: all members adopt it, the added join."""
         before = self.members
         staged: dict[str, StagedCommit] = {}
         for someone in before:
@@ -148,9 +153,9 @@ class World:
             received = someone.view.receive(pending.message, NOW)
             assert isinstance(received, StagedCommit)
             staged[someone.name] = received
-            someone.group = None if received.removes_us else received.merge()
-        self.people[committer].group = pending.next_group
-        present = {member.credential for member in pending.next_group.members}
+            someone.group = None if received.removes_us else someone.view.adopt(received)
+        self.people[committer].group = won(pending)
+        present = {member.credential for member in won(pending).members}
         for someone in self.people.values():
             if someone.group is None and someone.credential in present:
                 someone.accept(pending.welcome)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from crypto.errors import DecodeError, InvalidMessage, Unsupported, UsageError
-from crypto.mls import snapshot
+from crypto.mls import parent_hashes, snapshot
 from crypto.mls.credentials import BasicCredential
 from crypto.mls.extensions import ExtensionType, find_extension
 from crypto.mls.group import (
@@ -34,7 +34,8 @@ from crypto.mls.tree_nodes import LeafIndex, LeafNode, RatchetTreeNodes
 from crypto.mls.welcome import GroupInfo
 from crypto.suites import SUITES, X_WING
 from crypto.wire import decode, decode_as, encode, encode_as, struct
-from tests.crypto.world import LIFETIME, NOW
+from tests.crypto.tree_samples import with_added, with_removed
+from tests.crypto.world import LIFETIME, NOW, won
 from tests.fuzzing.target import Target, Way, accepted, decoded
 from tests.fuzzing.values import signed_anew
 from tests.fuzzing.world import OPEN, SUITE, find_psk, key_pair, world
@@ -93,7 +94,7 @@ def assert_can_be_added(verified: VerifiedKeyPackage) -> None:
     with accepted():
         staged = world().bob.receive(pending.message, NOW, find_psk)
         assert isinstance(staged, StagedCommit)
-        assert staged.merge().epoch_authenticator == pending.next_group.epoch_authenticator
+        assert world().bob.adopt(staged).epoch_authenticator == won(pending).epoch_authenticator
         assert verified.leaf.signature_key in {member.signature_key for member in staged.added}
 
 
@@ -165,17 +166,15 @@ def _check_nodes(nodes: Tree) -> None:
     check_tree(tree, context, OPEN, NOW)
     newcomer = world().joiner.key_package.leaf_node
     with accepted():
-        larger, place = tree.add_leaf(newcomer)
+        larger, place = with_added(tree, newcomer)
         larger.verify_structure()
-        larger.verify_parent_hashes()
+        parent_hashes.verify(larger)
         assert larger.leaf(place) == newcomer
-        assert larger.remove_leaf(place).leaf(place) is None
+        assert with_removed(larger, place).leaf(place) is None
 
 
 def _trees() -> list[bytes]:
-    return [
-        encode_as(RatchetTreeNodes, group.state.tree.export()) for group in (world().bob, world().adding.next_group)
-    ]
+    return [encode_as(RatchetTreeNodes, group.state.tree.export()) for group in (world().bob, won(world().adding))]
 
 
 RATCHET_TREE = Target(

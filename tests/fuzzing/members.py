@@ -56,13 +56,14 @@ from crypto.mls.proposals import (
     Remove,
 )
 from crypto.mls.protection import protect_public, sender_data_key_nonce, sign_framed_content
+from crypto.mls.psk_lookup import own_psks_first
 from crypto.mls.secret_tree import Generation, RatchetKind
 from crypto.mls.snapshot import rows
-from crypto.mls.state import own_psks_first
 from crypto.mls.tree_nodes import LeafIndex
 from crypto.suites import SignatureKeyPair
 from crypto.wire import Select, Uint, encode, encode_as, struct
-from tests.crypto.world import NOW
+from tests.crypto.tree_samples import with_removed
+from tests.crypto.world import NOW, won
 from tests.fuzzing import samples
 from tests.fuzzing.target import Target, Way, accepted, decoded
 from tests.fuzzing.values import signed_anew
@@ -94,11 +95,11 @@ def _go_on(bob: Group, received: Received, message: bytes) -> None:
             with pytest.raises(GenerationUsed):
                 group.receive(message, NOW, find_psk)
         case ReceivedProposal(group=group):
-            assert group.commit(now=NOW, find_psk=find_psk).next_group.epoch == bob.epoch + 1
+            assert won(group.commit(now=NOW, find_psk=find_psk)).epoch == bob.epoch + 1
         case StagedCommit(removes_us=True):
             return
         case StagedCommit():
-            group = received.merge()
+            group = bob.adopt(received)
             assert group.epoch == bob.epoch + 1
     assert_can_be_stored(group)
 
@@ -238,17 +239,17 @@ def _assert_all_follow(proposals: Sequence[CheckedProposal], *, with_path: bool)
     with accepted():
         expected = Group(created.next_state)
         assert_can_be_stored(expected)
-        _assert_agrees(receive(message), expected)
-        _assert_agrees(world().eve.receive(message, NOW, find_psk), expected)
+        _assert_agrees(world().bob, receive(message), expected)
+        _assert_agrees(world().eve, world().eve.receive(message, NOW, find_psk), expected)
         joiner_knows_keys = all(find_psk(psk_id.psk) is not None for psk_id in created.changes.psk_ids)
         if world().joiner.key_package in created.changes.added.values() and joiner_knows_keys:
             assert join_by(encode_message(create_welcome(created))).epoch_authenticator == expected.epoch_authenticator
 
 
-def _assert_agrees(staged: Received, expected: Group) -> None:
+def _assert_agrees(receiver: Group, staged: Received, expected: Group) -> None:
     assert isinstance(staged, StagedCommit)
     if not staged.removes_us:
-        assert staged.merge().epoch_authenticator == expected.epoch_authenticator
+        assert receiver.adopt(staged).epoch_authenticator == expected.epoch_authenticator
 
 
 # Public messages
@@ -279,7 +280,7 @@ def _leaf_of(framed: FramedContent) -> LeafIndex:
         for named in framed.content.proposals:
             match named:
                 case ProposalByValue(proposal=Remove(removed=removed)) if tree.leaf(LeafIndex(removed)) is not None:
-                    tree = tree.remove_leaf(LeafIndex(removed))
+                    tree = with_removed(tree, LeafIndex(removed))
     return tree.with_room()[1]
 
 

@@ -11,8 +11,8 @@ from crypto.mls.group import Group, join
 from crypto.mls.key_schedule import GroupContext, confirmation_tag, epoch_secrets, welcome_key_nonce
 from crypto.mls.mls_message import MLSMessage, decode_message, encode_message
 from crypto.mls.psk import derive_psk_secret
+from crypto.mls.psk_lookup import PSKLookup, find_psks, own_psks_first
 from crypto.mls.snapshot import load, rows
-from crypto.mls.state import PSKLookup, find_psks, own_psks_first
 from crypto.mls.welcome import EncryptedGroupSecrets, GroupInfo, GroupSecrets, Welcome
 from crypto.secret import Secret
 from crypto.wire import decode, encode

@@ -82,7 +82,7 @@ class OurPeer:
                 self.group = None
                 return Received("removal")
             case StagedCommit():
-                self.group = received.merge()
+                self.group = self.view.adopt(received)
                 return Received("commit")
             case _:
                 assert_never(received)
@@ -153,7 +153,7 @@ class OurPeer:
         return generate_key_package(SUITE, self.credential, self.signer, lifetime=lifetime())
 
     def _adopt(self, pending: PendingCommit) -> Sent:
-        self.group = pending.next_group
+        self.group = self.view.adopt(pending.next_epoch)
         return Sent(pending.message, () if pending.welcome is None else (pending.welcome,))
 
     def _join_externally(self, group_info: bytes, removed: LeafIndex | None) -> Sent:

@@ -21,7 +21,7 @@ BASIC = 1
 
 def commit(world: MixedWorld, us: OurPeer, **options: Any) -> None:
     pending = us.view.commit(now=now(), **options)
-    us.group = pending.next_group
+    us.group = us.view.adopt(pending.next_epoch)
     world.win(us, Sent(pending.message))
 
 

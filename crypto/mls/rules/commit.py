@@ -1,14 +1,14 @@
 """Rules for a commit's path and for entering the next epoch (RFC 9420 §12.4).
 
-U2 to U6 and U9 stand in `treekem`, U7 is section L; U10 is `state.find_psks`; U11 is
-`key_schedule.verify_confirmation_tag`; U12 and U16 hold because a state never changes; U14 is `StagedCommit.merge`.
+U2 to U6 and U9 stand in `treekem`, U7 is section L; U10 is `psk_lookup.find_psks`; U11 is
+`key_schedule.verify_confirmation_tag`; U12 and U16 hold because a state never changes; U14 is `Group.adopt`.
 """
 
 from __future__ import annotations
 
 from crypto.errors import RuleViolation
 from crypto.mls.proposals import ReInit
-from crypto.mls.rules.leaf import l20_public_key
+from crypto.mls.rules.leaf import check_public_key
 from crypto.mls.tree_nodes import LeafNode, UpdatePath
 from crypto.suites import CipherSuite
 
@@ -45,7 +45,4 @@ def c8_path_keys(suite: CipherSuite, path: UpdatePath) -> None:
     We may have to encrypt to a node that we cannot derive, so it is checked before it enters the tree.
     """
     for node in path.nodes:
-        try:
-            l20_public_key(suite, node.encryption_key)
-        except RuleViolation as error:
-            raise RuleViolation("C8", "a path holds a bad public key") from error
+        check_public_key("C8", suite, node.encryption_key)

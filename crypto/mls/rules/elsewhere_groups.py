@@ -102,7 +102,7 @@ COMMITS = (
         "One node of the path for each node of the filtered direct path.",
         "§7.6",
         How.STEP,
-        ("crypto.mls.treekem.place_path", "crypto.mls.treekem.decrypt_path"),
+        ("crypto.mls.treekem.merge_path", "crypto.mls.treekem.decrypt_path"),
     ),
     Elsewhere(
         "U3",
@@ -132,7 +132,7 @@ COMMITS = (
         "The parent hash in the path's leaf is that of the path.",
         "§7.9.2",
         How.STEP,
-        ("crypto.mls.treekem.place_path",),
+        ("crypto.mls.treekem.merge_path",),
     ),
     Elsewhere(
         "U7",
@@ -146,14 +146,14 @@ COMMITS = (
         "No key of the path is in the tree already, nor twice in the path.",
         "§12.4.2, §16.7",
         How.STEP,
-        ("crypto.mls.treekem.place_path",),
+        ("crypto.mls.treekem.merge_path",),
     ),
     Elsewhere(
         "U10",
         "Every pre-shared key of a commit is known.",
         "§12.4.2",
         How.STEP,
-        ("crypto.mls.state.find_psks",),
+        ("crypto.mls.psk_lookup.find_psks",),
         "Of commits that we receive, that we make, and by which we join.",
     ),
     Elsewhere(
@@ -177,7 +177,7 @@ COMMITS = (
         "A commit that removes us leads to no next epoch.",
         "§12.4.2",
         How.STEP,
-        ("crypto.mls.group_view.StagedCommit.merge", "client_lib.engine.receive.log_entry"),
+        ("crypto.mls.group_view.Group.adopt", "client_lib.engine.receive.log_entry"),
         "The client then stops sending, forgets the group's keys and keeps the history.",
     ),
     Elsewhere(
@@ -186,7 +186,7 @@ COMMITS = (
         "§14",
         How.BUILT_IN,
         ("crypto.mls.group_view.PendingCommit", "client_lib.engine.receive.log_entry"),
-        "The group stays as it is until the caller adopts `next_group`, which the client does when the log shows it.",
+        "The group stays as it is until the caller adopts the commit, which the client does when the log shows it.",
     ),
     Elsewhere(
         "U17",
@@ -239,7 +239,7 @@ EXTERNAL_COMMITS = (
         How.APPLICATION,
         ("crypto.mls.group_view.StagedCommit", "crypto.mls.config.GroupConfig"),
         "Refused unless `accept_external_commits` is set (F20), which our client leaves off; who sets it judges "
-        "`sender`, `removed` and `psks` before it merges.",
+        "`sender`, `removed` and `psks` before it adopts.",
     ),
 )
 
@@ -265,7 +265,7 @@ WELCOMES = (
         "",
         "§12.4.3.1",
         How.STEP,
-        ("crypto.mls.state.find_psks",),
+        ("crypto.mls.psk_lookup.find_psks",),
         "Every PSK that a Welcome names is known.",
     ),
     Elsewhere(

@@ -57,7 +57,6 @@ CODEC = (
             "crypto.hpke.HPKE.receive_export",
             "crypto.suites.CipherSuite.verify_mac",
             "crypto.suites.CipherSuite.verify_with_label",
-            "crypto.mls.ratchet_tree.RatchetTree.verify_structure",
             "crypto.mls.framing.SenderData",
         ),
         "Keys are checked where they enter (also L15, L20, X7), tags compared whole (F8, U11); of PSK nonces see P4.",
@@ -200,7 +199,11 @@ KEY_SCHEDULE = (
         "A PSK's nonce is fresh at each use; no PSK and no path are all-zero inputs.",
         "§8.4, §12.4.2",
         How.BUILT_IN,
-        ("crypto.mls.proposing.generate_psk_id", "crypto.mls.psk.derive_psk_secret", "crypto.mls.commit._without_path"),
+        (
+            "crypto.mls.psk_lookup.generate_psk_id",
+            "crypto.mls.psk.derive_psk_secret",
+            "crypto.mls.commit._without_path",
+        ),
     ),
     Elsewhere(
         "S3",

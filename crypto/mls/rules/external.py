@@ -13,6 +13,7 @@ from crypto.mls.config import GroupConfig
 from crypto.mls.extensions import Extension, ExtensionType, ExternalPub, find_extension
 from crypto.mls.key_schedule import receive_external_init
 from crypto.mls.proposals import AnyProposal, Commit, ExternalInit, PreSharedKey, ProposalByReference, Remove
+from crypto.mls.rules.leaf import check_public_key
 from crypto.mls.tree_nodes import LeafNode, UpdatePath
 from crypto.secret import Secret
 from crypto.suites import CipherSuite
@@ -78,10 +79,7 @@ def x7_external_pub(suite: CipherSuite, extensions: tuple[Extension, ...]) -> by
     if data is None:
         raise RuleViolation("X7", "a GroupInfo without an external key")
     external_pub = decode(ExternalPub, data).external_pub
-    try:
-        suite.hpke.check_public_key(external_pub)
-    except DecodeError as error:
-        raise RuleViolation("X7", "the external key is not one of the suite's") from error
+    check_public_key("X7", suite, external_pub)
     return external_pub
 
 

@@ -243,7 +243,12 @@ def l20_public_key(suite: CipherSuite, public_key: bytes) -> None:
 
     Checked on the way in: a key that nobody can encrypt to would stop every later commit.
     """
+    check_public_key("L20", suite, public_key)
+
+
+def check_public_key(rule: str, suite: CipherSuite, public_key: bytes) -> None:
+    """Raise `RuleViolation` under `rule` unless an HPKE public key is one of the suite's KEM."""
     try:
         suite.hpke.check_public_key(public_key)
     except DecodeError as error:
-        raise RuleViolation("L20", "an HPKE public key is not one of the suite's") from error
+        raise RuleViolation(rule, "an HPKE public key is not one of the suite's") from error

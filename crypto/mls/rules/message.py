@@ -12,9 +12,16 @@ from collections.abc import Mapping, Sequence
 from typing import assert_never
 
 from crypto.errors import FutureEpoch, PastEpoch, RuleViolation
+from crypto.mls.config import GroupConfig
 from crypto.mls.extensions import ExternalSender
 from crypto.mls.framing import AnyContent, ApplicationContent, FramedContent, ProposalContent, PublicMessage
-from crypto.mls.headers import ExternalSenderIndex, MemberSender, NewMemberCommitSender, NewMemberProposalSender
+from crypto.mls.headers import (
+    AnySender,
+    ExternalSenderIndex,
+    MemberSender,
+    NewMemberCommitSender,
+    NewMemberProposalSender,
+)
 from crypto.mls.proposals import PENDING_MAX, Add, CheckedProposal, Commit
 from crypto.mls.roster import Member
 from crypto.mls.tree_nodes import LeafIndex
@@ -103,8 +110,20 @@ def f19_not_from_us(sender: int, own_leaf: LeafIndex) -> None:
         raise RuleViolation("F19", "a message that claims to be from us")
 
 
-def f20_public_allowed(*, allowed: bool) -> None:
-    """Handshake messages are private, §6, unless the group's configuration accepts public ones."""
+def f20_public_allowed(config: GroupConfig, sender: AnySender) -> None:
+    """Handshake messages are private, §6, unless the group's configuration accepts public ones.
+
+    Those of outsiders cannot be private (§12.1.8).
+    """
+    match sender:
+        case MemberSender():
+            allowed = config.accept_public_handshakes
+        case NewMemberCommitSender():
+            allowed = config.accept_external_commits
+        case ExternalSenderIndex() | NewMemberProposalSender():
+            allowed = config.accept_external_proposals
+        case _:
+            assert_never(sender)
     if not allowed:
         raise RuleViolation("F20", "a public message where private ones are wanted")
 

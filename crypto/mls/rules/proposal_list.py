@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from crypto.errors import RuleViolation
 from crypto.mls.extensions import Extension
+from crypto.mls.headers import NewMemberCommitSender, Outsider
 from crypto.mls.proposals import (
     PROPOSALS_MAX,
     Add,
@@ -74,9 +75,10 @@ def p5_psk_usage(psk_id: PreSharedKeyID) -> None:
         raise RuleViolation("P5", "a resumption PSK for another use")
 
 
-def p7_external_init() -> None:
-    """ExternalInit stands only in an external commit, §12.1.6: a member's is refused in any case."""
-    raise RuleViolation("P7", "ExternalInit from a member")
+def p7_external_init(sender: LeafIndex | Outsider) -> None:
+    """ExternalInit stands only in an external commit, §12.1.6: it is of a client that joins by it."""
+    if not isinstance(sender, NewMemberCommitSender):
+        raise RuleViolation("P7", "an ExternalInit outside an external commit")
 
 
 def p8_members_support_extensions(extensions: tuple[Extension, ...], roster: Roster) -> None:

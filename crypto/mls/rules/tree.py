@@ -7,6 +7,7 @@ leaf's place only where the leaf's signature covers it.
 from __future__ import annotations
 
 from crypto.errors import RuleViolation
+from crypto.mls import parent_hashes
 from crypto.mls.config import GroupConfig
 from crypto.mls.key_schedule import GroupContext
 from crypto.mls.ratchet_tree import RatchetTree
@@ -22,13 +23,20 @@ def check_tree(tree: RatchetTree, context: GroupContext, config: GroupConfig, no
     """
     t3_tree_hash(tree, context)
     tree.verify_structure()
-    tree.verify_parent_hashes()
+    c8_parent_keys(tree)
+    parent_hashes.verify(tree)
     roster = roster_of([leaf for _, leaf in tree.occupied()])
     for leaf_index, leaf in tree.occupied():
         leaf_rules.l12_signature_key_unique(leaf, roster)
         t10_leaf(tree, leaf_index, leaf, context, config, now)
     leaf_rules.l4_credential_types(roster)
     return roster
+
+
+def c8_parent_keys(tree: RatchetTree) -> None:
+    """The encryption key of a parent is one of the suite's KEM, §5.1.1: nobody could encrypt to another."""
+    for _, parent in tree.parents():
+        leaf_rules.check_public_key("C8", tree.suite, parent.encryption_key)
 
 
 def t3_tree_hash(tree: RatchetTree, context: GroupContext) -> None:

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 
-from crypto.errors import DecodeError, RuleViolation
+from crypto.errors import RuleViolation
 from crypto.mls import tree_math
 from crypto.mls.tree_hashes import AnyNode
 from crypto.mls.tree_nodes import LeafIndex, LeafNode, NodeIndex, ParentNode
-from crypto.suites import CipherSuite
 
 Nodes = Sequence[AnyNode | None]
 
@@ -72,11 +71,3 @@ def t11_truncated(nodes: Nodes) -> None:
     leaf_count = (len(nodes) + 1) // 2
     if leaf_count > 1 and not any(nodes[leaf_count::2]):
         raise RuleViolation("T11", "the right half of the tree is blank: it should have been truncated")
-
-
-def c8_parent_key(suite: CipherSuite, index: NodeIndex, parent: ParentNode) -> None:
-    """The encryption key of a parent is one of the suite's KEM, §5.1.1: nobody could encrypt to another."""
-    try:
-        suite.hpke.check_public_key(parent.encryption_key)
-    except DecodeError as error:
-        raise RuleViolation("C8", f"the encryption key of node {index} is none of the suite's") from error
