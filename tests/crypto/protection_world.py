@@ -64,7 +64,7 @@ SENDERS: list[AnySender] = [
 
 
 @dataclass(frozen=True)
-class World:
+class SharedEpoch:
     """What the members of a group of four share in an epoch, and the signature keys of two of them."""
 
     suite: CipherSuite
@@ -145,12 +145,12 @@ class World:
         assert self.unprotect(message)[0] == after  # the real message of that generation still opens
 
 
-def world_of(chosen: CipherSuite) -> World:
+def world_of(chosen: CipherSuite) -> SharedEpoch:
     signer, other = chosen.signature.generate(), chosen.signature.generate()
     tree = SecretTree(chosen, 4, chosen.generate_secret())
     context = GroupContext(ProtocolVersion.MLS10, chosen.id, b"group", 7, b"tree", b"transcript", ())
     secrets = chosen.generate_secret(), chosen.generate_secret()
-    return World(chosen, signer, other, tree, *secrets, wire.encode(context))
+    return SharedEpoch(chosen, signer, other, tree, *secrets, wire.encode(context))
 
 
 def flips(data: bytes) -> list[bytes]:

@@ -1,7 +1,8 @@
 """A random life of a group of up to 40 members: those of one epoch agree, whatever happens, or a named error says why.
 
-Its world: `group_clients` (after every step a client goes on from its stored rows), `group_life` (the delivery service,
-and a judge who says every outcome in advance), `group_mail`, `group_events` and `group_ends` (what may happen).
+Its world: `group_clients` (after every step a client goes on from its stored rows), `group_life` (the delivery
+service), `group_judge` (who says every outcome in advance), and what may happen: `group_mail`, `group_outsiders`,
+`group_events`, `group_ends`.
 Hypothesis plays it, and so does a seeded die, which must have met every event and every error. With SEALDESK_LONG=1
 both play for long.
 """

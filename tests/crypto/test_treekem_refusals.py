@@ -35,7 +35,7 @@ from tests.crypto.tree_samples import (
     GROUP_ID,
     GROUP_SIZES,
     NOBODY,
-    World,
+    KeyedTree,
     client,
     crafted,
     grown,
@@ -46,14 +46,14 @@ SUITE = suite(1)
 CONTEXT = b"provisional group context"
 
 
-def received(world: World, path: UpdatePath, sender: int, own: int, context: bytes = CONTEXT) -> PrivateKeys:
+def received(world: KeyedTree, path: UpdatePath, sender: int, own: int, context: bytes = CONTEXT) -> PrivateKeys:
     """What a member makes of a path, step by step."""
     tree, leaf = world.tree, LeafIndex(own)
     after = merge_path(world.suite, tree, LeafIndex(sender), path)
     return decrypt_path(world.suite, tree, after, LeafIndex(sender), leaf, world.keys[leaf], path, context, NOBODY)[0]
 
 
-def honest(world: World, sender: int) -> UpdatePath:
+def honest(world: KeyedTree, sender: int) -> UpdatePath:
     return crafted(world, sender, CONTEXT)[1]
 
 
