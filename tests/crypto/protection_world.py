@@ -42,9 +42,8 @@ from crypto.mls.protection import (
 from crypto.mls.secret_tree import Generation, RatchetKind, SecretTree
 from crypto.mls.tree_nodes import LeafIndex, ProtocolVersion
 from crypto.secret import Secret
-from crypto.suites import SUITES, CipherSuite, SignatureKeyPair
+from crypto.suites import CipherSuite, SignatureKeyPair
 
-EVERY_SUITE = pytest.mark.parametrize("chosen", SUITES.values(), ids=[str(suite_id) for suite_id in SUITES])
 NOT_AUTHENTIC = r"^the message is not authentic$"
 SENDER = LeafIndex(1)
 MEMBER = MemberSender(SENDER)
