@@ -59,7 +59,14 @@ class BundleRow:
 
 def rows(group: Group) -> dict[str, bytes]:
     """The whole group as rows."""
-    return {name: VERSION + row for name, row in _all_rows(group.state).items()}
+    state = group.state
+    made = {"group": group_row(state)}
+    made |= {f"node/{index}": node_row(node) for index, node in enumerate(state.tree.export()) if node is not None}
+    made |= key_rows(state) | state.secret_tree.rows()
+    for former in state.former:
+        made |= former_rows(former)
+    made |= proposal_rows(state)
+    return {name: VERSION + row for name, row in made.items()}
 
 
 def difference(before: Group | None, after: Group) -> dict[str, bytes | None]:
@@ -67,7 +74,31 @@ def difference(before: Group | None, after: Group) -> dict[str, bytes | None]:
 
     `before` is an earlier state of the same group, or None if nothing has been stored.
     """
-    changed = _all_rows(after.state) if before is None else _changed_rows(before.state, after.state)
+    return dict(rows(after)) if before is None else _difference(before.state, after.state)
+
+
+def _difference(old: GroupState, new: GroupState) -> dict[str, bytes | None]:
+    if old.context.group_id != new.context.group_id:
+        raise UsageError("states of two groups")
+    changed: dict[str, bytes | None] = {}
+    if old.context is new.context:  # in one epoch, message keys go and proposals come
+        changed |= new.secret_tree.changed_rows(old.secret_tree)
+        changed |= proposal_rows(new, len(old.proposals), len(old.update_keys))
+    else:
+        changed["group"] = group_row(new)
+        for index in new.tree.changed_since(old.tree):
+            node = new.tree.node(index)
+            changed[f"node/{index}"] = None if node is None else node_row(node)
+        changed |= dict.fromkeys(old.secret_tree.rows())
+        changed |= new.secret_tree.rows()
+        changed |= dict.fromkeys(f"proposal/{number}" for number in range(len(old.proposals)))
+        changed |= dict.fromkeys(f"update/{number}" for number in range(len(old.update_keys)))
+        changed |= proposal_rows(new)
+    changed |= _former_difference(old.former, new.former)
+    if old.private_keys is not new.private_keys:
+        before, after = key_rows(old), key_rows(new)
+        changed |= dict.fromkeys(name for name in before if name not in after)
+        changed |= {name: row for name, row in after.items() if before.get(name) != row}
     return {name: None if row is None else VERSION + row for name, row in changed.items()}
 
 
@@ -127,40 +158,6 @@ def decode_bundle(stored: bytes) -> KeyPackageBundle:
     suite = _suite(row.key_package.cipher_suite)
     _check_private_keys(suite, (row.init_private, row.encryption_private))
     return KeyPackageBundle(row.key_package, row.init_private, row.encryption_private)
-
-
-def _all_rows(state: GroupState) -> dict[str, bytes]:
-    made = {"group": group_row(state)}
-    made |= {f"node/{index}": node_row(node) for index, node in enumerate(state.tree.export()) if node is not None}
-    made |= key_rows(state) | state.secret_tree.rows()
-    for former in state.former:
-        made |= former_rows(former)
-    return made | proposal_rows(state)
-
-
-def _changed_rows(old: GroupState, new: GroupState) -> dict[str, bytes | None]:
-    if old.context.group_id != new.context.group_id:
-        raise UsageError("states of two groups")
-    changed: dict[str, bytes | None] = {}
-    if old.context is new.context:  # in one epoch, message keys go and proposals come
-        changed |= new.secret_tree.changed_rows(old.secret_tree)
-        changed |= proposal_rows(new, len(old.proposals), len(old.update_keys))
-    else:
-        changed["group"] = group_row(new)
-        for index in new.tree.changed_since(old.tree):
-            node = new.tree.node(index)
-            changed[f"node/{index}"] = None if node is None else node_row(node)
-        changed |= dict.fromkeys(old.secret_tree.rows())
-        changed |= new.secret_tree.rows()
-        changed |= dict.fromkeys(f"proposal/{number}" for number in range(len(old.proposals)))
-        changed |= dict.fromkeys(f"update/{number}" for number in range(len(old.update_keys)))
-        changed |= proposal_rows(new)
-    changed |= _former_difference(old.former, new.former)
-    if old.private_keys is not new.private_keys:
-        before, after = key_rows(old), key_rows(new)
-        changed |= dict.fromkeys(name for name in before if name not in after)
-        changed |= {name: row for name, row in after.items() if before.get(name) != row}
-    return changed
 
 
 def _former_difference(before: Sequence[FormerEpoch], after: Sequence[FormerEpoch]) -> dict[str, bytes | None]:

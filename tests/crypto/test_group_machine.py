@@ -117,20 +117,16 @@ class HybridGroupMachine(GroupMachine):
     next_suites = (X_WING,)
 
 
+def as_often(examples: int, steps: int) -> settings:
+    return settings(
+        max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+
+
 TestGroup = GroupMachine.TestCase
-TestGroup.settings = settings(
-    max_examples=150 if IS_LONG else 10,
-    stateful_step_count=80 if IS_LONG else 40,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+TestGroup.settings = as_often(150, 80) if IS_LONG else as_often(10, 40)
 TestHybridGroup = HybridGroupMachine.TestCase
-TestHybridGroup.settings = settings(
-    max_examples=30 if IS_LONG else 4,
-    stateful_step_count=60 if IS_LONG else 30,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+TestHybridGroup.settings = as_often(30, 60) if IS_LONG else as_often(4, 30)
 
 
 def live(seed: int, belongs: CipherSuite, next_suites: tuple[CipherSuite, ...], steps: int) -> Life:
