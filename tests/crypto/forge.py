@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -39,6 +39,7 @@ from tests.crypto.world import NOW, Person, World, won
 Change = Callable[[Any], Any]
 Rule = Callable[..., Any]
 Breach = Callable[[LeafNode], LeafNode]
+E = TypeVar("E", bound=Exception)
 
 FIRST_LEAF = LeafIndex(0)
 
@@ -60,21 +61,24 @@ def off(*rules: Callable[..., Any]) -> Iterator[None]:
         yield
 
 
-def assert_refused(rule: str, action: Callable[[], object], *watched: Group) -> None:
-    """`action` breaks `rule`, and those who looked at it are as they were."""
+def assert_refused_with(error: type[E], action: Callable[[], object], *watched: Group) -> E:
+    """`action` is refused with exactly this error, and those who looked at it are as they were."""
     before = [rows(group) for group in watched]
-    with pytest.raises(RuleViolation) as caught:
+    with pytest.raises(error) as caught:
         action()
-    assert caught.value.rule == rule
+    assert caught.type is error
     assert [rows(group) for group in watched] == before
+    return caught.value
+
+
+def assert_refused(rule: str, action: Callable[[], object], *watched: Group) -> None:
+    """`action` breaks `rule`."""
+    assert assert_refused_with(RuleViolation, action, *watched).rule == rule
 
 
 def assert_not_authentic(action: Callable[[], object], *watched: Group) -> None:
-    """`action` meets a signature, MAC or AEAD tag that does not hold, and those who looked at it are as they were."""
-    before = [rows(group) for group in watched]
-    with pytest.raises(AuthenticationError):
-        action()
-    assert [rows(group) for group in watched] == before
+    """`action` meets a signature, MAC or AEAD tag that does not hold."""
+    assert_refused_with(AuthenticationError, action, *watched)
 
 
 def forged_message(group: Group, content: AnyContent, wire_format: WireFormat = WireFormat.PRIVATE_MESSAGE) -> bytes:
@@ -177,7 +181,6 @@ REQUIRED = requiring(ExtensionType.LAST_RESORT_KEY_PACKAGE)
 def changed_update(world: World, name: str, breach: Breach) -> LeafNode:
     """The leaf of an Update of `name`, changed and signed again."""
     group = world[name]
-    _, _ = group.propose_update(now=NOW)
     unsigned = replace(
         group.state.leaf(group.own_leaf),
         encryption_key=world.suite.generate_hpke_key_pair().public,

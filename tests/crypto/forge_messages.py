@@ -23,7 +23,6 @@ from crypto.mls.headers import AnySender, WireFormat
 from crypto.mls.mls_message import decode_message
 from crypto.mls.proposals import Commit, GroupContextExtensions
 from crypto.mls.rules import message as message_rules
-from crypto.mls.snapshot import rows
 from crypto.suites import CipherSuite, SignatureKeyPair
 from tests.crypto.forge import off
 
@@ -37,15 +36,6 @@ FORMATS = pytest.mark.parametrize(
 HELLO = ApplicationContent(b"hello")
 PROPOSAL = ProposalContent(GroupContextExtensions(()))
 """A proposal that is valid in every group."""
-
-
-def assert_refused_with(error: type[Exception], action: Callable[[], object], *watched: Group) -> None:
-    """`action` is refused with exactly this error, and those who looked at it are as they were."""
-    before = [rows(group) for group in watched]
-    with pytest.raises(error) as caught:
-        action()
-    assert caught.type is error
-    assert [rows(group) for group in watched] == before
 
 
 def signed_by(

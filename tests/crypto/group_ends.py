@@ -28,7 +28,8 @@ from crypto.suites import CipherSuite
 from tests.crypto.forge import UNLISTED
 from tests.crypto.group_clients import Client, EpochRecord, Handshake, check_private_keys, names_in
 from tests.crypto.group_events import Events
-from tests.crypto.group_life import SUITES, Draw, Wants, chance, some
+from tests.crypto.group_judge import Wants
+from tests.crypto.group_life import SUITES, Draw, chance, some
 from tests.crypto.world import LIFETIME, NOW, won
 
 

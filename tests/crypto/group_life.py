@@ -1,10 +1,9 @@
-"""The world of a group's random life: a delivery service with a log, and a judge who knows the outcome in advance.
+"""The world of a group's random life: clients, and a delivery service with a log.
 
 The delivery service takes proposals and commits of the newest epoch only, in one order for all. Clients read its log
 each at its own pace; what it refused, and what others have read already, may reach anybody at any time. For every
-message `verdict` or `post_verdict` says beforehand, from the tests' own books, whether it is accepted or how it is
-refused: any other outcome fails. Whoever enters an epoch is compared with all who did so before.
-What may happen in this world stands in `group_events`.
+message `group_judge` says beforehand what must come of it: any other outcome fails. Whoever enters an epoch is compared
+with all who did so before.
 """
 
 from __future__ import annotations
@@ -31,14 +30,12 @@ from crypto.mls.group import (
     join,
 )
 from crypto.mls.mls_message import decode_message
-from crypto.mls.proposals import Add, CheckedProposal, GroupContextExtensions, PreSharedKey, Remove, Update
 from crypto.mls.psk import ExternalPSK
 from crypto.mls.roster import member_at
 from crypto.mls.snapshot import rows
 from crypto.mls.welcome import Welcome
 from crypto.suites import X_WING, CipherSuite, suite_of
 from crypto.wire import encode_as
-from tests.crypto.forge import UNLISTED
 from tests.crypto.group_clients import (
     AnyPSK,
     Client,
@@ -50,6 +47,7 @@ from tests.crypto.group_clients import (
     spoiled,
     unknown_to,
 )
+from tests.crypto.group_judge import Wants, check_staged, post_verdict, verdict
 from tests.crypto.world import LIFETIME, NOW, won
 
 SUITES = (suite_of(1), suite_of(3), X_WING)
@@ -81,17 +79,6 @@ def some(draw: Draw, items: list[str], at_most: int) -> tuple[str, ...]:
     return tuple(left.pop(draw.randrange(0, len(left))) for _ in range(count))
 
 
-@dataclass(frozen=True)
-class Wants:
-    """What a committer wants beside the proposals of the epoch."""
-
-    adds: tuple[str, ...] = ()
-    removes: tuple[str, ...] = ()
-    psks: tuple[AnyPSK, ...] = ()
-    extensions: tuple[Extension, ...] | None = None
-    with_path: bool = True
-
-
 @dataclass(frozen=True, eq=False)
 class Invitation:
     """A Welcome on its way, and where in the log its receiver goes on."""
@@ -109,7 +96,7 @@ def error_name(error: MLSError) -> str:
     return error.rule if isinstance(error, RuleViolation) else type(error).__name__
 
 
-class World:
+class Delivery:
     """Clients, a delivery service, one group."""
 
     def __init__(self, belongs: CipherSuite) -> None:
@@ -275,78 +262,6 @@ class World:
         held.append(client.view.group_id)
         self.refused("W1", enter, client)
 
-    # The judge
-
-    def covered(self, client: Client, wants: Wants) -> list[CheckedProposal]:
-        """Which proposals of the epoch a client's commit must cover: all that are valid together (§12.2, §12.4).
-
-        Of those that clash: Remove before Update, the later Update, the committer's own, else what came first.
-        """
-        group = client.view
-        pending, places = group.pending_proposals, names_in(group)
-        own_removes = {places[name] for name in wants.removes}
-        all_removes = own_removes | {c.proposal.removed for c in pending if isinstance(c.proposal, Remove)}
-        last_update = {c.sender: c for c in pending if isinstance(c.proposal, Update)}
-        settled, added, extended = {group.own_leaf} | own_removes, set(wants.adds), wants.extensions is not None
-        found = []
-        for checked in pending:
-            match checked.proposal:
-                case Remove(removed=leaf):
-                    is_covered = leaf not in settled
-                    settled.add(leaf)
-                case Update():
-                    is_covered = last_update[checked.sender] is checked
-                    is_covered = is_covered and checked.sender not in all_removes | {group.own_leaf}
-                case Add(key_package=key_package):
-                    name = key_package.leaf_node.credential.identity.decode()
-                    is_covered = name not in added
-                    added.add(name)
-                case PreSharedKey(psk=psk_id):
-                    is_covered = client.knows_as_member(psk_id.psk)
-                case GroupContextExtensions(extensions=extensions):
-                    is_covered = not extended and UNLISTED not in extensions
-                    extended = extended or is_covered
-                case _:
-                    is_covered = not (len(pending) > 1 or wants.adds or wants.removes or wants.psks or extended)
-            if is_covered:
-                found.append(checked)
-        return found
-
-    def verdict(self, client: Client, handshake: Handshake) -> str:
-        """How a client refuses a handshake message now; empty if it accepts it."""
-        group = client.view
-        private = not handshake.is_public
-        if handshake.group_id != group.group_id:
-            return "F1"
-        if handshake.epoch != group.epoch:
-            return "FutureEpoch" if handshake.epoch > group.epoch else "PastEpoch"
-        if group.reinitialised_to is not None:
-            return "U15"
-        if handshake.by_member and handshake.sender == client.name:
-            return "F19"
-        if handshake.refusal:
-            return handshake.refusal
-        if private and handshake.message in client.taken:
-            return "GenerationUsed"
-        if not handshake.covers <= {checked.reference for checked in group.pending_proposals}:
-            return "Q10"
-        goes_itself = client.name in handshake.goes
-        if not goes_itself and not all(client.knows_as_member(psk) for psk in handshake.psks):
-            return "U10"
-        return ""
-
-    def post_verdict(self, client: Client, post: Post) -> str:
-        """How a client refuses an application message now; empty if it opens it."""
-        group = client.view
-        if post.group_id != group.group_id:
-            return "F1"
-        if post.epoch != group.epoch and post.epoch not in client.kept_epochs():
-            return "FutureEpoch" if post.epoch > group.epoch else "PastEpoch"
-        if post.leaf == group.own_leaf:
-            return "F19"
-        refusal = client.window(post).refusal(post.generation)
-        return "" if refusal is None else refusal.__name__
-
     # Reading
 
     def read(self, client: Client) -> bool:
@@ -363,13 +278,13 @@ class World:
 
     def take_in(self, client: Client, handshake: Handshake) -> None:
         """A client processes a message in its turn, and goes where it leads."""
-        verdict = self.verdict(client, handshake)
-        if verdict == "U10":
+        expected = verdict(client, handshake)
+        if expected == "U10":
             self.refused("U10", lambda: client.view.receive(handshake.message, NOW, client.find_psk), client)
             self.tell(client, handshake.psks)
-            verdict = self.verdict(client, handshake)
-        if verdict:
-            self.refused(verdict, lambda: client.view.receive(handshake.message, NOW, client.find_psk), client)
+            expected = verdict(client, handshake)
+        if expected:
+            self.refused(expected, lambda: client.view.receive(handshake.message, NOW, client.find_psk), client)
             return
         received = client.view.receive(handshake.message, NOW, client.find_psk)
         if isinstance(received, ReceivedProposal):
@@ -379,28 +294,17 @@ class World:
                 client.taken.add(handshake.message)
             return
         assert isinstance(received, StagedCommit)
-        self.check_staged(client, handshake, received)
+        check_staged(client, handshake, received)
         if received.removes_us:
             client.leave()
         else:
             self.keep(client, client.view.adopt(received))
 
-    def check_staged(self, client: Client, handshake: Handshake, staged: StagedCommit) -> None:
-        """A commit shows what its sender wanted, and whom it brings and takes away."""
-        by_reference = {c.reference for c in staged.proposals if c.reference is not None}
-        assert by_reference == handshake.covers
-        assert {member.credential.identity.decode() for member in staged.removed} == handshake.goes
-        assert {member.credential.identity.decode() for member in staged.added} == handshake.comes
-        assert Counter(staged.psks) == Counter(handshake.psks)
-        assert staged.sender.credential.identity.decode() == handshake.sender
-        assert staged.is_external is not handshake.by_member
-        assert staged.removes_us == (client.name in handshake.goes)
-
     def open_post(self, client: Client, post: Post) -> None:
         """An application message reaches a client, as often and as late as it may be."""
-        verdict = self.post_verdict(client, post)
-        if verdict:
-            self.refused(verdict, lambda: client.view.receive(post.message, NOW), client)
+        expected = post_verdict(client, post)
+        if expected:
+            self.refused(expected, lambda: client.view.receive(post.message, NOW), client)
             return
         wrong = spoiled(post.message)
         self.refused("AuthenticationError", lambda: client.view.receive(wrong, NOW), client)

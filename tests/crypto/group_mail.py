@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from crypto.mls.secret_tree import SKIP_MAX
 from tests.crypto.group_clients import Client, Post, names_in
-from tests.crypto.group_life import INBOX_MAX, Draw, World, chance
+from tests.crypto.group_judge import post_verdict
+from tests.crypto.group_life import INBOX_MAX, Delivery, Draw, chance
 
 
-class Mail(World):
+class Mail(Delivery):
     """The world with all that concerns application messages."""
 
     def say(self, draw: Draw) -> None:
@@ -47,7 +48,7 @@ class Mail(World):
             return
         client = draw.choice(waiting)
         for _ in range(draw.randrange(1, 6)):
-            readable = [post for post in client.inbox if not self.post_verdict(client, post)]
+            readable = [post for post in client.inbox if not post_verdict(client, post)]
             if client.inbox:
                 post = draw.choice(readable if readable and chance(draw, 60) else client.inbox)
                 if not chance(draw, 20):
@@ -62,7 +63,7 @@ class Mail(World):
         if readers:
             client = draw.choice(readers)
             for post in client.opened:
-                assert self.post_verdict(client, post) in {"GenerationUsed", "PastEpoch", "F1"}
+                assert post_verdict(client, post) in {"GenerationUsed", "PastEpoch", "F1"}
                 self.open_post(client, post)
             self.done["replay"] += 1
 

@@ -20,8 +20,6 @@ from crypto.suites import SUITES
 from tests.crypto.world import SIZES, World, world_of
 from tests.crypto.world import SUITES as TWO_SUITES
 
-SENDER = "person 0"
-
 
 def groups_of(*sizes: int, why: str, config: GroupConfig = DEFAULT_CONFIG) -> pytest.MarkDecorator:
     """Run a test in groups of these sizes only, in both suites."""

@@ -45,9 +45,8 @@ from crypto.mls.protection import (
 from crypto.mls.secret_tree import Generation, RatchetKind, SecretTree
 from crypto.mls.tree_nodes import LeafIndex
 from crypto.secret import Secret
-from crypto.suites import SUITES, CipherSuite, SignatureKeyPair
+from crypto.suites import CipherSuite, SignatureKeyPair
 
-EVERY_SUITE = pytest.mark.parametrize("chosen", SUITES.values(), ids=[str(suite_id) for suite_id in SUITES])
 NOT_AUTHENTIC = r"^the message is not authentic$"
 SENDER = LeafIndex(1)
 MEMBER = MemberSender(SENDER)
@@ -67,7 +66,7 @@ SENDERS: list[AnySender] = [
 
 
 @dataclass(frozen=True)
-class World:
+class SharedEpoch:
     """What the members of a group of four share in an epoch, and the signature keys of two of them."""
 
     suite: CipherSuite
@@ -148,12 +147,12 @@ class World:
         assert self.unprotect(message)[0] == after  # the real message of that generation still opens
 
 
-def world_of(chosen: CipherSuite) -> World:
+def world_of(chosen: CipherSuite) -> SharedEpoch:
     signer, other = chosen.signature.generate(), chosen.signature.generate()
     tree = SecretTree(chosen, 4, chosen.generate_secret())
     context = GroupContext(ProtocolVersion.MLS10, chosen.id, b"group", 7, b"tree", b"transcript", ())
     secrets = chosen.generate_secret(), chosen.generate_secret()
-    return World(chosen, signer, other, tree, *secrets, wire.encode(context))
+    return SharedEpoch(chosen, signer, other, tree, *secrets, wire.encode(context))
 
 
 def flips(data: bytes) -> list[bytes]:

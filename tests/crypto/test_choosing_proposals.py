@@ -8,7 +8,7 @@ import pytest
 
 from crypto.mls import proposal_list, proposing
 from crypto.mls.group import StagedCommit
-from crypto.mls.proposals import Add, Remove
+from crypto.mls.proposals import Remove
 from crypto.mls.psk import ResumptionPSK, ResumptionPSKUsage
 from crypto.mls.psk_lookup import no_psks
 from crypto.mls.rules import message as message_rules
@@ -16,13 +16,15 @@ from crypto.mls.rules import proposal_list as rules
 from crypto.mls.tree_nodes import LeafIndex
 from crypto.suites import suite_of
 from tests.crypto.forge import (
+    REQUIRED,
     UNLISTED,
     assert_enters,
     assert_refused,
     by_reference,
-    changed_key_package,
+    capabilities,
     forged_proposal,
     off,
+    offered_with,
     taken_in,
     told,
 )
@@ -129,20 +131,20 @@ def test_choosing_costs_few_attempts(attempts: list[int]) -> None:
     assert len(attempts) <= 2 + 2 * 6
 
 
-def test_a_flood_of_adds_that_share_a_key_costs_few_attempts(attempts: list[int]) -> None:
-    """Rule C10: each clashes with the first one only, which trying them in halves would find one by one."""
-    world = world_of(suite_of(1), 2)
-    state = world["person 0"].state
+@pytest.mark.parametrize("what", ["share a key", "lack a requirement"])
+def test_a_flood_of_bad_adds_costs_few_attempts(what: str, attempts: list[int]) -> None:
+    """Rule C10: trying them in halves would find one by one those that clash, or that may not come at all."""
+    world = World(suite_of(1))
+    world.found("person 0", REQUIRED)
     shared = world.person("shared").offer().key_package
+    same_key = lambda leaf: replace(leaf, encryption_key=shared.leaf_node.encryption_key)  # noqa: E731  # a breach
+    breach, count = {"share a key": (same_key, 1), "lack a requirement": (capabilities(extensions=()), 0)}[what]
+    state = world["person 0"].state
     for number in range(60):
-        someone = world.person(f"person {number} of the flood")
-        someone.offer()
-        assert someone.bundle is not None
-        same_key = lambda leaf: replace(leaf, encryption_key=shared.leaf_node.encryption_key)  # noqa: E731  # a breach
-        package = changed_key_package(someone, someone.bundle, leaf=same_key).key_package
-        checked = proposal_list.check_proposal(state, Add(package), LeafIndex(1), bytes([number]) * 32, NOW)
+        add = offered_with(world.person(f"person {number} of the flood"), leaf=breach)
+        checked = proposal_list.check_proposal(state, add, LeafIndex(0), bytes([number]) * 32, NOW)
         state = proposing.with_proposal(state, checked)
-    assert len(proposal_list.choose_proposals(state, (), no_psks, NOW).added) == 1
+    assert len(proposal_list.choose_proposals(state, (), no_psks, NOW).added) == count
     assert len(attempts) <= 2
 
 

@@ -40,12 +40,12 @@ from tests.crypto.forge import (
     FIRST_LEAF,
     assert_not_authentic,
     assert_refused,
+    assert_refused_with,
     changed_key_package,
     changed_state,
     off,
     offered,
 )
-from tests.crypto.forge_messages import assert_refused_with
 from tests.crypto.matrix import every_group, open_groups
 from tests.crypto.world import NOW, World, every_suite, world_of
 

@@ -20,8 +20,15 @@ from crypto.mls.rules import message as message_rules
 from crypto.mls.snapshot import difference, load, rows
 from crypto.mls.tree_nodes import LeafIndex
 from crypto.suites import suite_of
-from tests.crypto.forge import assert_not_authentic, assert_refused, changed_state, forged_message, off
-from tests.crypto.forge_messages import HELLO, assert_refused_with, said
+from tests.crypto.forge import (
+    assert_not_authentic,
+    assert_refused,
+    assert_refused_with,
+    changed_state,
+    forged_message,
+    off,
+)
+from tests.crypto.forge_messages import HELLO, said
 from tests.crypto.matrix import every_group, groups_of, open_groups, without_group
 from tests.crypto.world import NOW, World, won, world_of
 

@@ -1,7 +1,8 @@
 """A random life of a group of up to 40 members: those of one epoch agree, whatever happens, or a named error says why.
 
-Its world: `group_clients` (after every step a client goes on from its stored rows), `group_life` (the delivery service,
-and a judge who says every outcome in advance), `group_mail`, `group_events` and `group_ends` (what may happen).
+Its world: `group_clients` (after every step a client goes on from its stored rows), `group_life` (the delivery
+service), `group_judge` (who says every outcome in advance), and what may happen: `group_mail`, `group_outsiders`,
+`group_events`, `group_ends`.
 Hypothesis plays it, and so does a seeded die, which must have met every event and every error. With SEALDESK_LONG=1
 both play for long.
 """
@@ -116,20 +117,16 @@ class HybridGroupMachine(GroupMachine):
     next_suites = (X_WING,)
 
 
+def as_often(examples: int, steps: int) -> settings:
+    return settings(
+        max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+
+
 TestGroup = GroupMachine.TestCase
-TestGroup.settings = settings(
-    max_examples=150 if IS_LONG else 10,
-    stateful_step_count=80 if IS_LONG else 40,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+TestGroup.settings = as_often(150, 80) if IS_LONG else as_often(10, 40)
 TestHybridGroup = HybridGroupMachine.TestCase
-TestHybridGroup.settings = settings(
-    max_examples=30 if IS_LONG else 4,
-    stateful_step_count=60 if IS_LONG else 30,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+TestHybridGroup.settings = as_often(30, 60) if IS_LONG else as_often(4, 30)
 
 
 def live(seed: int, belongs: CipherSuite, next_suites: tuple[CipherSuite, ...], steps: int) -> Life:

@@ -64,7 +64,7 @@ from tests.crypto.protection_world import (
     REMOVE,
     SENDER,
     SENDERS,
-    World,
+    SharedEpoch,
     flips,
     world_of,
 )
@@ -73,7 +73,7 @@ from tests.vectors import Case, cases, each
 # The official vectors, both ways
 
 
-def _published(case: Case) -> tuple[World, dict[str, AnyContent]]:
+def _published(case: Case) -> tuple[SharedEpoch, dict[str, AnyContent]]:
     chosen = suite_of(case["cipher_suite"])
 
     def read(name: str) -> bytes:
@@ -84,7 +84,7 @@ def _published(case: Case) -> tuple[World, dict[str, AnyContent]]:
     signer = SignatureKeyPair(Secret(read("signature_priv")), read("signature_pub"))
     tree = SecretTree(chosen, 2, Secret(read("encryption_secret")))
     secrets = Secret(read("sender_data_secret")), Secret(read("membership_key"))
-    world = World(chosen, signer, signer, tree, *secrets, wire.encode(context))
+    world = SharedEpoch(chosen, signer, signer, tree, *secrets, wire.encode(context))
     return world, {
         "application": ApplicationContent(read("application")),
         "proposal": ProposalContent(wire.decode_as(Proposal, read("proposal"))),
@@ -143,7 +143,7 @@ def test_published_application_data_cannot_be_public() -> None:
 
 
 @pytest.fixture(params=SUITES.values(), ids=[str(suite_id) for suite_id in SUITES])
-def world(request: pytest.FixtureRequest) -> World:
+def world(request: pytest.FixtureRequest) -> SharedEpoch:
     return world_of(request.param)
 
 
@@ -151,7 +151,7 @@ def world(request: pytest.FixtureRequest) -> World:
 
 
 @EVERY_CONTENT
-def test_a_private_message_comes_back(world: World, content: AnyContent) -> None:
+def test_a_private_message_comes_back(world: SharedEpoch, content: AnyContent) -> None:
     sent, message = world.private(content)
     decoded = decode_message(encode_message(message)).body
     assert decoded == message
@@ -162,7 +162,7 @@ def test_a_private_message_comes_back(world: World, content: AnyContent) -> None
 
 
 @HANDSHAKES
-def test_a_public_message_comes_back(world: World, content: AnyContent) -> None:
+def test_a_public_message_comes_back(world: SharedEpoch, content: AnyContent) -> None:
     message = world.public(content)
     decoded = decode_message(encode_message(message)).body
     assert decoded == message
@@ -172,7 +172,7 @@ def test_a_public_message_comes_back(world: World, content: AnyContent) -> None:
 
 
 @pytest.mark.parametrize("padded_size", [0, 1, 200, 256, 1000, 5000])
-def test_padding_fills_up_to_the_size_and_larger_content_stays(world: World, padded_size: int) -> None:
+def test_padding_fills_up_to_the_size_and_larger_content_stays(world: SharedEpoch, padded_size: int) -> None:
     signed = world.signed(APPLICATION)
     size = private_content_size(signed)
     assert size == len(wire.encode(APPLICATION)) + len(wire.encode(signed.auth))
@@ -181,7 +181,7 @@ def test_padding_fills_up_to_the_size_and_larger_content_stays(world: World, pad
     assert world.unprotect(sent[1])[1] == signed
 
 
-def test_a_given_reuse_guard_makes_a_given_message(world: World) -> None:
+def test_a_given_reuse_guard_makes_a_given_message(world: SharedEpoch) -> None:
     signed, guard = world.signed(APPLICATION), b"\x01\x20\x03\xff"
     arguments: Any = (world.suite, signed, world.tree, world.sender_data_secret)
     _, message = seal_private(*arguments, padded_size=300, reuse_guard=guard)
@@ -199,13 +199,13 @@ def test_a_given_reuse_guard_makes_a_given_message(world: World) -> None:
 # F5, F7, F8, F13: public messages
 
 
-def _maced(world: World, signed: AuthenticatedContent) -> PublicMessage:
+def _maced(world: SharedEpoch, signed: AuthenticatedContent) -> PublicMessage:
     """A PublicMessage with a right membership tag, whatever it holds (§6.2)."""
     covered = b"\x00\x01\x00\x01" + wire.encode(signed.content) + world.context + wire.encode(signed.auth)
     return PublicMessage(signed.content, signed.auth, world.suite.mac(world.membership_key, covered))
 
 
-def refuses_public(world: World, message: PublicMessage, error: type[Exception], rule: str | None = None) -> None:
+def refuses_public(world: SharedEpoch, message: PublicMessage, error: type[Exception], rule: str | None = None) -> None:
     with pytest.raises(error) as raised:
         unprotect_public(world.suite, message, world.context, world.membership_key)
     assert raised.type is error
@@ -213,13 +213,13 @@ def refuses_public(world: World, message: PublicMessage, error: type[Exception],
 
 
 @HANDSHAKES
-def test_our_hand_made_public_message_is_right(world: World, content: AnyContent) -> None:
+def test_our_hand_made_public_message_is_right(world: SharedEpoch, content: AnyContent) -> None:
     signed = world.signed(content, WireFormat.PUBLIC_MESSAGE)
     assert world.unprotect_public(_maced(world, signed)) == signed
 
 
 @without_group("one epoch made by hand, in every suite there is")
-def test_f5_application_data_in_a_public_message_is_refused(world: World) -> None:
+def test_f5_application_data_in_a_public_message_is_refused(world: SharedEpoch) -> None:
     signed = world.signed(APPLICATION, WireFormat.PUBLIC_MESSAGE)
     refuses_public(world, _maced(world, signed), RuleViolation, "F5")
     with pytest.raises(RuleViolation, match="F5"):
@@ -227,7 +227,7 @@ def test_f5_application_data_in_a_public_message_is_refused(world: World) -> Non
 
 
 @without_group("one epoch made by hand, in every suite there is")
-def test_f7_a_membership_tag_is_there_for_members_only(world: World) -> None:
+def test_f7_a_membership_tag_is_there_for_members_only(world: SharedEpoch) -> None:
     refuses_public(world, replace(world.public(REMOVE), membership_tag=None), RuleViolation, "F7")
     external = world.public(REMOVE, ExternalSenderIndex(0))
     assert external.membership_tag is None
@@ -236,7 +236,7 @@ def test_f7_a_membership_tag_is_there_for_members_only(world: World) -> None:
 
 @without_group("one epoch made by hand, in every suite there is")
 @HANDSHAKES
-def test_f8_a_membership_tag_counts_only_whole(world: World, content: AnyContent) -> None:
+def test_f8_a_membership_tag_counts_only_whole(world: SharedEpoch, content: AnyContent) -> None:
     message = world.public(content)
     tag = message.membership_tag
     assert tag is not None
@@ -245,7 +245,7 @@ def test_f8_a_membership_tag_counts_only_whole(world: World, content: AnyContent
 
 
 @without_group("one epoch made by hand, in every suite there is")
-def test_f8_a_membership_tag_covers_content_proofs_and_context(world: World) -> None:
+def test_f8_a_membership_tag_covers_content_proofs_and_context(world: SharedEpoch) -> None:
     message = world.public(COMMIT)
     assert isinstance(message.auth, CommitAuth)
     for changed in (
@@ -298,7 +298,7 @@ def test_f13_the_matrix_of_senders_and_contents(sender: AnySender, kind: str) ->
 @pytest.mark.parametrize("wire_format", [WireFormat.PUBLIC_MESSAGE, WireFormat.PRIVATE_MESSAGE])
 @HANDSHAKES
 def test_f10_a_signature_holds_for_one_key_context_and_message(
-    world: World, content: AnyContent, wire_format: WireFormat
+    world: SharedEpoch, content: AnyContent, wire_format: WireFormat
 ) -> None:
     signed = world.signed(content, wire_format)
     verify_framed_content(world.suite, signed, world.signer.public, world.context)

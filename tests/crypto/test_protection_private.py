@@ -49,7 +49,7 @@ from tests.crypto.protection_world import (
     REMOVE,
     SENDER,
     SENDERS,
-    World,
+    SharedEpoch,
     flips,
     world_of,
 )
@@ -57,7 +57,7 @@ from tests.crypto.protection_world import (
 # F6, F22, R9: every part of a private message is authenticated
 
 
-def test_our_hand_made_private_message_is_right(world: World) -> None:
+def test_our_hand_made_private_message_is_right(world: SharedEpoch) -> None:
     plaintext = world.plaintext(APPLICATION)
     assert world.unprotect(world.sealed_by_hand(plaintext))[1].content.content == APPLICATION
     plaintext = world.plaintext(COMMIT) + bytes(9)
@@ -66,7 +66,7 @@ def test_our_hand_made_private_message_is_right(world: World) -> None:
 
 
 @without_group("one epoch made by hand, in every suite there is")
-def test_f6_a_change_anywhere_is_refused(world: World) -> None:
+def test_f6_a_change_anywhere_is_refused(world: SharedEpoch) -> None:
     _, message = world.private(APPLICATION, padded_size=0)
     changes: list[dict[str, Any]] = [
         {"group_id": b"grouq"},
@@ -92,7 +92,7 @@ def test_f6_a_change_anywhere_is_refused(world: World) -> None:
 
 
 @without_group("one epoch made by hand, in every suite there is")
-def test_f6_other_secrets_open_nothing(world: World) -> None:
+def test_f6_other_secrets_open_nothing(world: SharedEpoch) -> None:
     _, message = world.private(APPLICATION)
     other = world.suite.generate_secret()
     for wrong in (replace(world, sender_data_secret=other), replace(world, tree=SecretTree(world.suite, 4, other))):
@@ -101,7 +101,7 @@ def test_f6_other_secrets_open_nothing(world: World) -> None:
 
 
 @without_group("one epoch made by hand, in every suite there is")
-def test_f22_sender_data_is_bound_to_group_epoch_and_content_type(world: World) -> None:
+def test_f22_sender_data_is_bound_to_group_epoch_and_content_type(world: SharedEpoch) -> None:
     plaintext = world.plaintext(APPLICATION)
     for wrong in (
         SenderDataAAD(b"grouq", 7, ContentType.APPLICATION),
@@ -113,7 +113,7 @@ def test_f22_sender_data_is_bound_to_group_epoch_and_content_type(world: World) 
 
 @without_group("one epoch made by hand, in every suite there is")
 @pytest.mark.parametrize("size", [2, 3, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65])
-def test_f22_the_sample_of_a_short_ciphertext_is_all_of_it(world: World, size: int) -> None:
+def test_f22_the_sample_of_a_short_ciphertext_is_all_of_it(world: SharedEpoch, size: int) -> None:
     """No message with a signature is as short as KDF.Nh, so this one has an empty one, and fails on that alone."""
     message = world.sealed_by_hand(
         wire.encode(ApplicationContent(b"")) + wire.encode(ContentAuth(b"")) + bytes(size - 2)
@@ -133,14 +133,14 @@ def test_f22_the_sample_of_a_short_ciphertext_is_all_of_it(world: World, size: i
 
 @without_group("one epoch made by hand, in every suite there is")
 @EVERY_CONTENT
-def test_r9_a_message_is_not_of_another_content_type(world: World, content: AnyContent) -> None:
+def test_r9_a_message_is_not_of_another_content_type(world: SharedEpoch, content: AnyContent) -> None:
     _, message = world.private(content)
     for kind in set(ContentType) - {content_type(content)}:
         world.refuses(replace(message, content_type=kind), AuthenticationError)
 
 
 @without_group("one epoch made by hand, in every suite there is")
-def test_r9_handshake_keys_open_no_application_data_and_the_other_way_round(world: World) -> None:
+def test_r9_handshake_keys_open_no_application_data_and_the_other_way_round(world: SharedEpoch) -> None:
     plaintext = world.plaintext(APPLICATION)
     message = world.sealed_by_hand(plaintext, ratchet=RatchetKind.HANDSHAKE)
     world.refuses(message, AuthenticationError)
@@ -150,7 +150,7 @@ def test_r9_handshake_keys_open_no_application_data_and_the_other_way_round(worl
 
 
 @pytest.fixture(params=SUITES.values(), ids=[str(suite_id) for suite_id in SUITES])
-def world(request: pytest.FixtureRequest) -> World:
+def world(request: pytest.FixtureRequest) -> SharedEpoch:
     return world_of(request.param)
 
 
@@ -159,13 +159,13 @@ def world(request: pytest.FixtureRequest) -> World:
 
 @without_group("one epoch made by hand, in every suite there is")
 @pytest.mark.parametrize("leaf", [4, 2**24, 2**32 - 1])
-def test_f4_a_sender_outside_the_tree_is_refused(world: World, leaf: int) -> None:
+def test_f4_a_sender_outside_the_tree_is_refused(world: SharedEpoch, leaf: int) -> None:
     message = world.sealed_by_hand(world.plaintext(APPLICATION), sender_data=wire.encode(SenderData(leaf, 0, bytes(4))))
     world.refuses(message, RuleViolation, "F4")
 
 
 @without_group("one epoch made by hand, in every suite there is")
-def test_f12_another_members_index_does_not_open(world: World) -> None:
+def test_f12_another_members_index_does_not_open(world: SharedEpoch) -> None:
     for leaf in (0, 2, 3):
         sender_data = wire.encode(SenderData(leaf, 0, bytes(4)))
         world.refuses(world.sealed_by_hand(world.plaintext(APPLICATION), sender_data=sender_data), AuthenticationError)
@@ -173,12 +173,12 @@ def test_f12_another_members_index_does_not_open(world: World) -> None:
 
 @without_group("one epoch made by hand, in every suite there is")
 @pytest.mark.parametrize("size", [0, 1, 11, 13, 40])
-def test_f12_what_is_no_sender_data_is_refused(world: World, size: int) -> None:
+def test_f12_what_is_no_sender_data_is_refused(world: SharedEpoch, size: int) -> None:
     world.refuses(world.sealed_by_hand(world.plaintext(APPLICATION), sender_data=bytes(size)), DecodeError)
 
 
 @without_group("one epoch made by hand, in every suite there is")
-def test_f12_only_members_send_private_messages(world: World) -> None:
+def test_f12_only_members_send_private_messages(world: SharedEpoch) -> None:
     for sender in SENDERS[1:]:
         signed = world.signed(COMMIT, sender=sender)
         with pytest.raises(UsageError, match="only members"):
@@ -190,7 +190,7 @@ def test_f12_only_members_send_private_messages(world: World) -> None:
 @pytest.mark.parametrize(
     "padding", [b"\1", b"\0\1", b"\1\0", bytes(99) + b"\1", b"\1" + bytes(99), bytes(50) + b"\x80" + bytes(49)]
 )
-def test_f11_padding_that_is_not_zero_is_refused(world: World, content: AnyContent, padding: bytes) -> None:
+def test_f11_padding_that_is_not_zero_is_refused(world: SharedEpoch, content: AnyContent, padding: bytes) -> None:
     kind = content_type(content)
     ratchet = RatchetKind.APPLICATION if kind is ContentType.APPLICATION else RatchetKind.HANDSHAKE
     message = world.sealed_by_hand(world.plaintext(content) + padding, kind, ratchet=ratchet)
@@ -198,7 +198,7 @@ def test_f11_padding_that_is_not_zero_is_refused(world: World, content: AnyConte
 
 
 @without_group("one epoch made by hand, in every suite there is")
-def test_f9_a_private_commit_without_and_a_proposal_with_a_tag_are_refused(world: World) -> None:
+def test_f9_a_private_commit_without_and_a_proposal_with_a_tag_are_refused(world: SharedEpoch) -> None:
     handshake = RatchetKind.HANDSHAKE
     commit = world.plaintext(COMMIT).removesuffix(wire.encode_opaque(CONFIRMATION_TAG))
     world.refuses(world.sealed_by_hand(commit, ContentType.COMMIT, ratchet=handshake), DecodeError)
@@ -206,7 +206,7 @@ def test_f9_a_private_commit_without_and_a_proposal_with_a_tag_are_refused(world
     world.refuses(world.sealed_by_hand(proposal, ContentType.PROPOSAL, ratchet=handshake), RuleViolation, "F11")
 
 
-def test_an_authentic_plaintext_that_is_no_content_is_refused(world: World) -> None:
+def test_an_authentic_plaintext_that_is_no_content_is_refused(world: SharedEpoch) -> None:
     for plaintext in (b"", b"\xff", world.plaintext(APPLICATION)[:-1]):
         world.refuses(world.sealed_by_hand(plaintext), DecodeError)
 
@@ -215,7 +215,7 @@ def test_an_authentic_plaintext_that_is_no_content_is_refused(world: World) -> N
 
 
 @without_group("one epoch made by hand, in every suite there is")
-def test_r1_a_message_opens_once(world: World) -> None:
+def test_r1_a_message_opens_once(world: SharedEpoch) -> None:
     _, message = world.private(APPLICATION)
     after, _ = world.unprotect(message)
     rows = after.rows()
@@ -226,13 +226,13 @@ def test_r1_a_message_opens_once(world: World) -> None:
 
 
 @without_group("one epoch made by hand, in every suite there is")
-def test_r2_a_generation_too_far_ahead_is_refused(world: World) -> None:
+def test_r2_a_generation_too_far_ahead_is_refused(world: SharedEpoch) -> None:
     sender_data = wire.encode(SenderData(SENDER, SKIP_MAX + 1, bytes(4)))
     world.refuses(world.sealed_by_hand(world.plaintext(APPLICATION), sender_data=sender_data), GenerationTooFar)
 
 
 @without_group("one epoch made by hand, in every suite there is")
-def test_r5_forgeries_use_up_no_key(world: World) -> None:
+def test_r5_forgeries_use_up_no_key(world: SharedEpoch) -> None:
     outsider = replace(world, tree=SecretTree(world.suite, 4, world.suite.generate_secret()))
     world.refuses(outsider.sealed_by_hand(world.plaintext(APPLICATION)), AuthenticationError)
     insider = replace(world, signer=world.other_signer)  # knows every key of the group but the signature key
@@ -243,7 +243,7 @@ def test_r5_forgeries_use_up_no_key(world: World) -> None:
     world.refuses(insider.private(APPLICATION)[1], AuthenticationError)
 
 
-def _guards_of(world: World, count: int) -> list[bytes]:
+def _guards_of(world: SharedEpoch, count: int) -> list[bytes]:
     guards = []
     signed, tree = world.signed(APPLICATION), world.tree
     for _ in range(count):
@@ -279,7 +279,7 @@ def test_r6_a_forked_process_draws_other_reuse_guards() -> None:
     assert theirs != drawn
 
 
-def test_the_same_message_twice_shares_neither_key_nor_guard(world: World) -> None:
+def test_the_same_message_twice_shares_neither_key_nor_guard(world: SharedEpoch) -> None:
     signed = world.signed(APPLICATION)
     tree, first = protect_private(world.suite, signed, world.tree, world.sender_data_secret, padded_size=0)
     _, second = protect_private(world.suite, signed, tree, world.sender_data_secret, padded_size=0)
@@ -290,7 +290,7 @@ def test_the_same_message_twice_shares_neither_key_nor_guard(world: World) -> No
 # What only our own code can get wrong
 
 
-def test_a_message_travels_the_way_that_it_was_signed_for(world: World) -> None:
+def test_a_message_travels_the_way_that_it_was_signed_for(world: SharedEpoch) -> None:
     with pytest.raises(UsageError, match="another wire format"):
         protect_public(world.suite, world.signed(REMOVE), world.context, world.membership_key)
     signed = world.signed(REMOVE, WireFormat.PUBLIC_MESSAGE)
@@ -298,7 +298,7 @@ def test_a_message_travels_the_way_that_it_was_signed_for(world: World) -> None:
         protect_private(world.suite, signed, world.tree, world.sender_data_secret, padded_size=0)
 
 
-def test_a_confirmation_tag_is_for_commits_and_each_has_one(world: World) -> None:
+def test_a_confirmation_tag_is_for_commits_and_each_has_one(world: SharedEpoch) -> None:
     with pytest.raises(UsageError, match="only a commit"):
         with_confirmation_tag(world.signed(REMOVE), CONFIRMATION_TAG)
     for content, auth in ((COMMIT, ContentAuth(b"signature")), (REMOVE, CommitAuth(b"signature", CONFIRMATION_TAG))):
@@ -310,7 +310,7 @@ def test_a_confirmation_tag_is_for_commits_and_each_has_one(world: World) -> Non
             protect_private(world.suite, private, world.tree, world.sender_data_secret, padded_size=0)
 
 
-def test_a_members_public_message_needs_context_and_key(world: World) -> None:
+def test_a_members_public_message_needs_context_and_key(world: SharedEpoch) -> None:
     signed = world.signed(REMOVE, WireFormat.PUBLIC_MESSAGE)
     with pytest.raises(UsageError, match="membership key"):
         protect_public(world.suite, signed, world.context, None)

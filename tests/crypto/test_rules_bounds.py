@@ -36,6 +36,7 @@ from crypto.suites import CipherSuite, HPKECiphertext
 from tests.crypto.forge import (
     assert_not_authentic,
     assert_refused,
+    assert_refused_with,
     by_value,
     capable,
     changed_key_package,
@@ -44,7 +45,6 @@ from tests.crypto.forge import (
     off,
     offered,
 )
-from tests.crypto.forge_messages import assert_refused_with
 from tests.crypto.matrix import every_group, without_group
 from tests.crypto.world import LIFETIME, NOW, World, every_suite, person, won
 

@@ -31,13 +31,14 @@ from crypto.mls.proposals import (
 )
 from crypto.mls.psk import ExternalPSK, PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage
 from tests.crypto.forge import (
+    assert_refused_with,
     by_value,
     forged_commit,
     forged_message,
     forged_proposal,
     offered,
 )
-from tests.crypto.forge_messages import HELLO, PROPOSAL, assert_refused_with, plaintext, said
+from tests.crypto.forge_messages import HELLO, PROPOSAL, plaintext, said
 from tests.crypto.matrix import every_group, open_groups
 from tests.crypto.world import NOW, World
 

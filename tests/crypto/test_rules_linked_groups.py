@@ -54,6 +54,15 @@ def assert_w11(world: World, offers: Offers, welcome: bytes | None, check: Rule,
         offers.accept(world, world.receiver, welcome, **options)
 
 
+def assert_w11_elsewhere(world: World, usage: str, changes: dict[str, Any], check: Rule) -> None:
+    """The receiver knows the PSK, but what it takes for the former group has another context."""
+    offers, make = linked(world, usage)
+    old = world[world.receiver]
+    elsewhere = changed_state(old, context=replace(old.state.context, **changes))
+    options: dict[str, Any] = {"previous": elsewhere, "find_psk": lambda _: old.resumption_psk}
+    assert_w11(world, offers, make().welcome, check, **options)
+
+
 def lying(world: World, offers: Offers, adds: list[VerifiedKeyPackage], **changes: Any) -> bytes | None:
     """The Welcome of a group whose maker believes in another promise than the one that was made."""
     promised = world[MAKER].reinitialised_to
@@ -118,12 +127,7 @@ def test_w11_a_group_that_goes_on_has_no_successor(world: World) -> None:
 @every_group
 @pytest.mark.parametrize("changes", [{"epoch": 99}, {"group_id": b"another"}], ids=lambda each: next(iter(each)))
 def test_w11_the_psk_is_of_the_last_epoch(world: World, changes: dict[str, Any]) -> None:
-    """The receiver knows the key, but the group that it takes for the former one is another, or in another epoch."""
-    offers, make = linked(world, "reinit")
-    old = world[world.receiver]
-    elsewhere = changed_state(old, context=replace(old.state.context, **changes))
-    options: dict[str, Any] = {"previous": elsewhere, "find_psk": lambda _: old.resumption_psk}
-    assert_w11(world, offers, make().welcome, rules.w11_as_promised, **options)
+    assert_w11_elsewhere(world, "reinit", changes, rules.w11_as_promised)
 
 
 @every_group
@@ -165,11 +169,7 @@ def test_w11_nobody_new_is_in_a_branch(world: World) -> None:
 @every_group
 @pytest.mark.parametrize("changes", [{"group_id": b"another"}, {"cipher_suite": 3}], ids=lambda each: next(iter(each)))
 def test_w11_a_branch_is_of_this_group_and_of_its_suite(world: World, changes: dict[str, Any]) -> None:
-    offers, make = linked(world, "branch")
-    old = world[world.receiver]
-    elsewhere = changed_state(old, context=replace(old.state.context, **changes))
-    options: dict[str, Any] = {"previous": elsewhere, "find_psk": lambda _: old.resumption_psk}
-    assert_w11(world, offers, make().welcome, rules.w11_same_parameters, **options)
+    assert_w11_elsewhere(world, "branch", changes, rules.w11_same_parameters)
 
 
 @every_group

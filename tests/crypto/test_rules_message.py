@@ -30,6 +30,7 @@ from crypto.mls.tree_nodes import LeafIndex
 from tests.crypto.forge import (
     assert_not_authentic,
     assert_refused,
+    assert_refused_with,
     changed_state,
     forged_commit,
     forged_message,
@@ -41,7 +42,6 @@ from tests.crypto.forge_messages import (
     PROPOSAL,
     PUBLIC,
     another_label,
-    assert_refused_with,
     said,
     sender_data,
 )

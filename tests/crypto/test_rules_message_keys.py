@@ -25,8 +25,15 @@ from crypto.mls.secret_tree import (
 from crypto.mls.snapshot import load, rows
 from crypto.mls.tree_nodes import LeafIndex
 from crypto.secret import Secret
-from tests.crypto.forge import assert_not_authentic, assert_refused, changed_state, forged_message, off
-from tests.crypto.forge_messages import HELLO, PROPOSAL, assert_refused_with, private_body, said, sender_data
+from tests.crypto.forge import (
+    assert_not_authentic,
+    assert_refused,
+    assert_refused_with,
+    changed_state,
+    forged_message,
+    off,
+)
+from tests.crypto.forge_messages import HELLO, PROPOSAL, private_body, said, sender_data
 from tests.crypto.matrix import every_group
 from tests.crypto.world import NOW, World
 

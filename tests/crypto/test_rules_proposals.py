@@ -8,8 +8,8 @@ import pytest
 
 from crypto.errors import DecodeError, PastEpoch
 from crypto.mls.extensions import Extension, ExtensionType
-from crypto.mls.group import Group, ReceivedProposal, StagedCommit
 from crypto.mls.framing import ProposalContent
+from crypto.mls.group import Group, ReceivedProposal, StagedCommit
 from crypto.mls.headers import NewMemberCommitSender, ProtocolVersion
 from crypto.mls.proposals import (
     Add,

@@ -29,6 +29,7 @@ from crypto.wire import encode, encode_as, encode_opaque
 from tests.crypto.forge import (
     assert_not_authentic,
     assert_refused,
+    assert_refused_with,
     changed_state,
     forged_message,
     off,
@@ -37,7 +38,6 @@ from tests.crypto.forge import (
 from tests.crypto.forge_messages import (
     HELLO,
     PROPOSAL,
-    assert_refused_with,
     opened,
     public_body,
     signed_by,

@@ -334,15 +334,15 @@ def test_a_message_changes_one_row_and_the_first_of_a_sender_one_for_each_level(
     assert neighbour.changed_rows(neighbour) == {}
 
 
-def test_rows_of_trees_of_different_width_share_nothing() -> None:
-    small, _ = key_for(new_tree(2), 0, APPLICATION, 0)
-    large, _ = key_for(new_tree(8), 5, APPLICATION, 0)
-    stored = small.rows()
-    for name, row in large.changed_rows(small).items():
-        stored.pop(name, None)
-        if row is not None:
-            stored[name] = row
-    assert stored == large.rows()
+SMALL, FRESH, USED = new_tree(2), new_tree(8), key_for(new_tree(8), 5, APPLICATION, 0)[0]
+
+
+@pytest.mark.parametrize(
+    "before, after", [(SMALL, USED), (FRESH, USED), (USED, FRESH)], ids=["another epoch", "on", "back"]
+)
+def test_changed_rows_lead_from_any_tree_to_any_other(before: SecretTree, after: SecretTree) -> None:
+    stored: dict[str, bytes | None] = before.rows() | after.changed_rows(before)
+    assert {name: row for name, row in stored.items() if row is not None} == after.rows()
 
 
 def _damaged_rows() -> Iterator[dict[str, bytes]]:

@@ -22,10 +22,8 @@ from crypto.mls.snapshot import (
 )
 from crypto.secret import Secret
 from crypto.suites import CipherSuite, suite_of
-from tests.crypto.forge import (
-    changed_state,
-)
-from tests.crypto.world import NOW, World, every_suite, person, world_of
+from tests.crypto.forge import changed_state
+from tests.crypto.world import NOW, World, every_suite, world_of
 
 
 def apply(stored: dict[str, bytes], changes: dict[str, bytes | None]) -> dict[str, bytes]:
@@ -237,10 +235,6 @@ def test_random_damage_never_gives_another_error() -> None:
         except (DecodeError, UsageError):
             continue
         assert name.startswith(("key/", "secret/", "group"))  # values that nothing else repeats
-
-
-def test_a_person_without_a_group_has_no_rows() -> None:
-    assert person("nobody", suite_of(1)).group is None
 
 
 @pytest.mark.parametrize("size", [0, 1, 31, 33])

@@ -20,7 +20,7 @@ from crypto.suites import CipherSuite, suite_of
 from tests.crypto.matrix import without_group
 from tests.crypto.tree_samples import (
     CLASSICAL_AND_HYBRID,
-    World,
+    KeyedTree,
     client,
     grown,
     indices,
@@ -78,7 +78,7 @@ def test_t5_blanks_and_unmerged_leaves_hide_no_parent(suite: CipherSuite, size: 
 
 @without_group("a tree alone, of 200 members")
 def test_t5_a_deep_tree_with_empty_subtrees() -> None:
-    world = World.of_creator(SUITE)
+    world = KeyedTree.of_creator(SUITE)
     world.commit(0, adds=199)
     world.commit(199, removes=[*range(32, 64), *range(100, 120), 131])
     for sender in (70, 99, 128, 135, 199):

@@ -39,7 +39,7 @@ from tests.crypto.tree_samples import (
     GROUP_ID,
     GROUP_SIZES,
     NOBODY,
-    World,
+    KeyedTree,
     client,
     grown,
     ragged,
@@ -144,7 +144,7 @@ def test_our_paths_in_published_groups(case: Case) -> None:
             assert commit_secret == made.commit_secret
 
 
-# Whole groups: `World` checks after each commit that all agree and that the tree invariant holds
+# Whole groups: `KeyedTree` checks after each commit that all agree and that the tree invariant holds
 
 
 @ALL_SUITES
@@ -183,7 +183,7 @@ def test_ragged_groups_follow_each_other(suite: CipherSuite, size: int) -> None:
 def test_random_groups_follow_each_other(
     start: int, commits: list[tuple[int, list[int], list[int], int, bool]]
 ) -> None:
-    world = World.of_creator(SUITE)
+    world = KeyedTree.of_creator(SUITE)
     world.commit(0, adds=start)
     for who, updating, leaving, adds, path in commits:
         members = world.members
@@ -195,7 +195,7 @@ def test_random_groups_follow_each_other(
 
 
 def test_one_member_alone_commits_to_nobody() -> None:
-    world = World.of_creator(SUITE)
+    world = KeyedTree.of_creator(SUITE)
     made = world.new_path(0)
     assert isinstance(made.leaf.source, CommitSource)
     assert made.leaf.source.parent_hash == b""

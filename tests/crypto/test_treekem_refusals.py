@@ -35,7 +35,7 @@ from tests.crypto.tree_samples import (
     GROUP_ID,
     GROUP_SIZES,
     NOBODY,
-    World,
+    KeyedTree,
     client,
     crafted,
     grown,
@@ -48,14 +48,19 @@ SUITE = suite_of(1)
 CONTEXT = b"provisional group context"
 
 
-def received(world: World, path: UpdatePath, sender: int, own: int, context: bytes = CONTEXT) -> PrivateKeys:
+def received(world: KeyedTree, path: UpdatePath, sender: int, own: int, context: bytes = CONTEXT) -> PrivateKeys:
     """What a member makes of a path, step by step."""
     tree, leaf = world.tree, LeafIndex(own)
     after = merge_path(world.suite, tree, LeafIndex(sender), path)
     return decrypt_path(world.suite, tree, after, LeafIndex(sender), leaf, world.keys[leaf], path, context, NOBODY)[0]
 
 
-def honest(world: World, sender: int) -> UpdatePath:
+def merge_refused(rule: str, world: KeyedTree, sender: int, path: UpdatePath) -> None:
+    with refused(rule, world.tree):
+        merge_path(world.suite, world.tree, LeafIndex(sender), path)
+
+
+def honest(world: KeyedTree, sender: int) -> UpdatePath:
     return crafted(world, sender, CONTEXT)[1]
 
 
@@ -77,8 +82,7 @@ def test_u2_one_node_too_few_or_too_many(suite: CipherSuite, size: int) -> None:
     extra = UpdatePathNode(suite.generate_hpke_key_pair().public, ())
     for nodes in (path.nodes[:-1], path.nodes[1:], (*path.nodes, extra), ()):
         wrong = replace(path, nodes=nodes)
-        with refused("U2", world.tree):
-            merge_path(suite, world.tree, LeafIndex(0), wrong)
+        merge_refused("U2", world, 0, wrong)
         with refused("U2", world.tree):
             decrypt_path(
                 suite, world.tree, world.tree, LeafIndex(0), LeafIndex(1), world.keys[LeafIndex(1)], wrong, CONTEXT,
@@ -210,8 +214,7 @@ def test_u6_a_stale_parent_hash(suite: CipherSuite, size: int) -> None:
     stale = honest(world, 0).leaf_node
     path = replace(honest(world, 0), leaf_node=stale)
     verify_leaf_node(suite, stale, GROUP_ID, LeafIndex(0))
-    with refused("U6", world.tree):
-        merge_path(suite, world.tree, LeafIndex(0), path)
+    merge_refused("U6", world, 0, path)
 
 
 @without_group("on a bare tree, in both suites")
@@ -220,8 +223,7 @@ def test_l8_a_leaf_from_elsewhere(suite: CipherSuite) -> None:
     world = grown(suite, 5)
     path = honest(world, 0)
     wrong = replace(path, leaf_node=replace(path.leaf_node, source=UpdateSource()))
-    with refused("L8", world.tree):
-        merge_path(suite, world.tree, LeafIndex(0), wrong)
+    merge_refused("L8", world, 0, wrong)
 
 
 @without_group("on bare trees of every size, in both suites")
@@ -235,11 +237,9 @@ def test_u9_a_key_that_is_in_use(suite: CipherSuite, size: int) -> None:
         node = world.tree.node(NodeIndex(place))
         assert node is not None
         _, reused = crafted(world, 0, CONTEXT, keys={lowest: node.encryption_key})
-        with refused("U9", world.tree):
-            merge_path(suite, world.tree, LeafIndex(0), reused)
+        merge_refused("U9", world, 0, reused)
         _, reused = crafted(world, 0, CONTEXT, leaf_key=node.encryption_key)
-        with refused("U9", world.tree):
-            merge_path(suite, world.tree, LeafIndex(0), reused)
+        merge_refused("U9", world, 0, reused)
 
 
 @without_group("on bare trees of every size, in both suites")
@@ -250,12 +250,10 @@ def test_u9_a_key_twice_in_the_path(suite: CipherSuite, size: int) -> None:
     key = suite.generate_hpke_key_pair().public
     filtered = world.tree.filtered_direct_path(LeafIndex(0))
     _, twice = crafted(world, 0, CONTEXT, keys={filtered[0]: key}, leaf_key=key)
-    with refused("U9", world.tree):
-        merge_path(suite, world.tree, LeafIndex(0), twice)
+    merge_refused("U9", world, 0, twice)
     if len(filtered) > 1:
         _, twice = crafted(world, 0, CONTEXT, keys={filtered[0]: key, filtered[-1]: key})
-        with refused("U9", world.tree):
-            merge_path(suite, world.tree, LeafIndex(0), twice)
+        merge_refused("U9", world, 0, twice)
 
 
 @without_group("on a bare tree: no key of it is used")
@@ -263,8 +261,7 @@ def test_u9_a_key_twice_in_the_path(suite: CipherSuite, size: int) -> None:
 def test_c9_a_sender_outside_the_tree(sender: int) -> None:
     world = grown(SUITE, 5)
     path = honest(world, 0)
-    with refused("C9", world.tree):
-        merge_path(SUITE, world.tree, LeafIndex(sender), path)
+    merge_refused("C9", world, sender, path)
 
 
 def test_a_path_that_is_not_for_us() -> None:

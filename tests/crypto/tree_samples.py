@@ -72,7 +72,7 @@ def client(suite: CipherSuite, name: str) -> Client:
 
 
 @dataclass
-class World:
+class KeyedTree:
     """A group as all its members see it: one public tree, and the private keys of each."""
 
     suite: CipherSuite
@@ -82,7 +82,7 @@ class World:
     commits: int = 0
 
     @classmethod
-    def of_creator(cls, suite: CipherSuite) -> World:
+    def of_creator(cls, suite: CipherSuite) -> KeyedTree:
         creator = client(suite, "creator")
         first = LeafIndex(0)
         keys = {first: {tree_math.node_of(first): creator.encryption_private}}
@@ -180,21 +180,21 @@ class World:
         parent_hashes.verify(self.tree)
 
 
-def grown(suite: CipherSuite, size: int) -> World:
+def grown(suite: CipherSuite, size: int) -> KeyedTree:
     """A group of `size` in which member i has added member i + 1: every parent is set. A copy of one made before."""
     made = _grown(suite.id, size)
-    return World(suite, made.tree, dict(made.keys), dict(made.signers), made.commits)
+    return KeyedTree(suite, made.tree, dict(made.keys), dict(made.signers), made.commits)
 
 
 @functools.cache
-def _grown(suite_id: int, size: int) -> World:
-    world = World.of_creator(SUITES[suite_id])
+def _grown(suite_id: int, size: int) -> KeyedTree:
+    world = KeyedTree.of_creator(SUITES[suite_id])
     for sender in range(size - 1):
         world.commit(sender, adds=1)
     return world
 
 
-def ragged(suite: CipherSuite, size: int) -> World:
+def ragged(suite: CipherSuite, size: int) -> KeyedTree:
     """A group grown to `size`, then with blanks in the middle, blank subtrees and unmerged leaves at several levels."""
     world = grown(suite, size)
     world.commit(0, removes=[leaf for leaf in range(size - 1) if leaf % 8 in {1, 4, 5, 6}])
@@ -206,7 +206,7 @@ def ragged(suite: CipherSuite, size: int) -> World:
 
 
 def crafted(
-    world: World,
+    world: KeyedTree,
     sender: int,
     context: bytes,
     *,

@@ -338,13 +338,7 @@ PRIVATE_MESSAGE = Target(
         Way("content", _receive_content, REFUSALS, _said, Said),
         Way("late content", _receive_late_content, REFUSALS, lambda: [b"readable"]),
         Way("plaintext", _receive_plaintext, REFUSALS, _sealed, Sealed),
-        Way(
-            "sender data",
-            _receive_sender_data,
-            REFUSALS,
-            lambda: [encode(_opened(world().ada.own_leaf)[0])],
-            SenderData,
-        ),
+        Way("sender data", _receive_sender_data, REFUSALS, _sender_data, SenderData),
     ),
 )
 

@@ -123,7 +123,7 @@ def path_of(commit: bytes) -> UpdatePath:
     return body.content.content.path
 
 
-def assert_not_authentic(action: Callable[[], object], us: OurPeer) -> None:
+def assert_ours_refuses(action: Callable[[], object], us: OurPeer) -> None:
     """We refuse what `action` lets us see, and are as before."""
     before = rows(us.view)
     with pytest.raises(AuthenticationError):
@@ -157,7 +157,7 @@ def test_its_commits_carry_a_leaf_without_a_signature() -> None:
     assert path_of(commit).leaf_node.signature == old.signature
     with pytest.raises(AuthenticationError):
         verify_leaf_node(SUITE, path_of(commit).leaf_node, us.view.group_id, them.leaf_index)
-    assert_not_authentic(lambda: us.process(commit, them.identity), us)
+    assert_ours_refuses(lambda: us.process(commit, them.identity), us)
     with pytest.raises(witness.refusal):
         witness.process(commit, them.identity)
 
@@ -167,7 +167,7 @@ def test_its_commits_begin_an_epoch_without_their_leaf() -> None:
     us, them = pair()
     commit = them.commit()
     with unchecked_leaf_signatures():
-        assert_not_authentic(lambda: us.process(commit, them.identity), us)
+        assert_ours_refuses(lambda: us.process(commit, them.identity), us)
     them.group.apply_own_commit(them.pending)
     kept = them.group._ratchet_tree.get_node(them.leaf_index * 2).leaf_node
     assert kept.leaf_node_source == LeafNodeSource.KEY_PACKAGE
@@ -252,7 +252,7 @@ def test_it_sends_and_accepts_data_without_a_signature() -> None:
     group_of(us, them, other)
     message = them.send(b"says who?", signed=False)
     assert other.read(message) == b"says who?"
-    assert_not_authentic(lambda: us.process(message, them.identity), us)
+    assert_ours_refuses(lambda: us.process(message, them.identity), us)
 
 
 def test_it_reads_a_message_again_and_again() -> None:
@@ -308,7 +308,7 @@ def test_a_forged_commit_locks_it_out() -> None:
     group_of(us, them, third)
     commit = us.commit().commit
     forged = commit[:-1] + bytes([commit[-1] ^ 1])
-    assert_not_authentic(lambda: third.process(forged, us.identity), third)
+    assert_ours_refuses(lambda: third.process(forged, us.identity), third)
     third.process(commit, us.identity)
     with pytest.raises(RFC9420Error, match="invalid"):
         them.follow(forged, us)

@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -24,11 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.mutation.operators import MODULE, Mutant
-from tests.mutation.session import KILLED, NOT_IN_FORCE, SURVIVED, TIMED_OUT
+from tests.mutation.session import KILLED, NOT_IN_FORCE, SURVIVED, TIMED_OUT, seconds_max
 
 HERE = Path(__file__).resolve().parent.parent.parent
 NOT_COVERED = "not covered"
-ONCE_SECONDS_MAX = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,10 @@ def map_lines(project: Project, cache: Path) -> LineMap:
         with _session("lines", order) as process:
             assert process.stdout is not None
             found = process.stdout.readline()
-        assert found, "the tests must pass before they are tested"
+        assert found, "the process that runs the tests has ended"
+        failed = json.loads(found).get("failed")
+        see = shlex.join(["python", "-m", "pytest", "-n", "0", *([failed] if failed else project.tests)])
+        assert failed is None, f"the tests must pass before they are tested, but see: {see}"
         cache.mkdir(parents=True, exist_ok=True)
         for old in cache.glob("lines-*.json"):
             old.unlink()
@@ -217,11 +220,11 @@ def _judge(
     return Verdict(mutant, outcome, by, len(tests))
 
 
-def _once(project: Project, job: Mapping[str, Any]) -> tuple[str, str | None]:
+def _once(project: Project, job: dict[str, Any]) -> tuple[str, str | None]:
     """A process of its own for a change that is in force only from the import on."""
     with _session("once", {"root": str(project.root), "job": job}) as process:
         try:
-            written, _ = process.communicate(timeout=ONCE_SECONDS_MAX)
+            written, _ = process.communicate(timeout=seconds_max(job))
         except subprocess.TimeoutExpired:
             process.kill()
             return TIMED_OUT, None

@@ -146,8 +146,14 @@ def test_what_becomes_of_mutants(project: Project, tmp_path: Path) -> None:
 
 def test_tests_that_fail_are_no_judges(project: Project, tmp_path: Path) -> None:
     (tmp_path / "test_toy.py").write_text("def test_nothing():\n    assert False\n", "utf-8")
-    with pytest.raises(AssertionError, match="must pass"):
+    with pytest.raises(AssertionError, match=r"must pass .* -n 0 test_toy.py::test_nothing"):
         map_lines(project, tmp_path / "cache")
+
+
+def test_no_clock_ends_a_test(project: Project, tmp_path: Path) -> None:
+    slow = "import time\nimport pytest\n\n@pytest.mark.timeout(0.05)\ndef test_slow():\n    time.sleep(0.2)\n"
+    (tmp_path / "test_toy.py").write_text(slow, "utf-8")
+    assert [test for test, _ in map_lines(project, tmp_path / "cache").tests] == ["test_toy.py::test_slow"]
 
 
 def test_the_list_of_equivalents_is_read_and_held_to(tmp_path: Path) -> None:
