@@ -34,6 +34,8 @@ class HPKE:
     hash_name: str
     aead: type[AESGCM] | type[ChaCha20Poly1305]
     aead_key_size: int
+    psk_id_hash: bytes
+    """Of the empty psk_id of base mode (RFC 9180 §5.1): always the same."""
 
     def seal_each(self, info: bytes, addressed: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """Encrypt to many under one `info`: SealBase with empty AAD (RFC 9180 §6.1) of each (public key, plaintext).
@@ -100,9 +102,8 @@ class HPKE:
             raise DecodeError("not a KEM output") from error
 
     def _context(self, info: bytes) -> bytes:
-        """key_schedule_context in base mode, where psk_id is empty (RFC 9180 §5.1)."""
-        psk_id_hash = labeled_extract(self.hash_name, self.suite_id, b"psk_id_hash", b"")
-        return _MODE_BASE + psk_id_hash + labeled_extract(self.hash_name, self.suite_id, b"info_hash", info)
+        """key_schedule_context in base mode (RFC 9180 §5.1)."""
+        return _MODE_BASE + self.psk_id_hash + labeled_extract(self.hash_name, self.suite_id, b"info_hash", info)
 
     def _secret(self, shared: Secret) -> Secret:
         """The `secret` of KeySchedule in base mode, where psk is empty (RFC 9180 §5.1)."""
@@ -125,4 +126,5 @@ def hpke(kem: Kem, hash_name: str, aead: type[AESGCM] | type[ChaCha20Poly1305], 
     """Put a KEM, HKDF with a hash, and an AEAD together."""
     numbers = (kem.id, _KDF_IDS[hash_name], _AEAD_IDS[aead, aead_key_size])
     suite_id = b"HPKE" + b"".join(number.to_bytes(2, "big") for number in numbers)
-    return HPKE(kem, suite_id, hash_name, aead, aead_key_size)
+    psk_id_hash = labeled_extract(hash_name, suite_id, b"psk_id_hash", b"")
+    return HPKE(kem, suite_id, hash_name, aead, aead_key_size, psk_id_hash)

@@ -83,6 +83,8 @@ class NextTree:
     """What a commit makes of the tree, and of what one member knows of it."""
 
     committer: LeafIndex
+    context: GroupContext
+    """That of the next epoch but for its transcript hash, which is still the old one (§12.4.1)."""
     tree: RatchetTree
     roster: Roster
     private_keys: PrivateKeys
@@ -109,16 +111,10 @@ def create_commit(
     rules.u13_epoch_can_grow(state.context.epoch)
     psk_secret = derive_psk_secret(suite, find_psks("U10", changes.psk_ids, find_psk))
 
-    after, path, path_secrets = _without_path(suite, changes, state.own_leaf, state.private_keys), None, _NO_SECRETS
     if with_path or changes.path_required:
-        old_leaf = state.leaf(state.own_leaf)
-        contents = with_leaf_extensions(old_leaf.contents, leaf_extensions)
-        leaf_rules.check_own_extensions(contents)
-        new_path = generate_path(suite, changes.tree, state.own_leaf, contents, state.signer, group_id)
-        after = of_new_path(new_path, changes.roster.replace((old_leaf,), (new_path.leaf,)))
-        path_secrets = new_path.path_secrets
-        provisional = provisional_context(state.context, changes.extensions, after.tree)
-        path = encrypt_path(suite, new_path, encode(provisional), frozenset(changes.added))
+        after, path, path_secrets = _draw_path(state, changes, leaf_extensions)
+    else:
+        after, path, path_secrets = _without_path(state, changes, state.own_leaf, state.private_keys), None, _NO_SECRETS
     check_members(changes, after.roster)
 
     commit = Commit(tuple(map(_name, changes.proposals)), path)
@@ -126,11 +122,10 @@ def create_commit(
     signed = sign_framed_content(suite, state.signer, wire_format, content, state.encoded_context)
     epoch = enter_epoch(
         suite,
-        provisional_context(state.context, changes.extensions, after.tree),
+        after,
         state.interim_transcript_hash,
         signed,
         init_secret=state.secrets.init_secret,
-        commit_secret=after.commit_secret,
         psk_secret=psk_secret,
     )
     tag = confirmation_tag(suite, epoch.secrets.confirmation_key, epoch.context.confirmed_transcript_hash)
@@ -167,16 +162,27 @@ def process_commit(
     if state.own_leaf in changes.removed:
         return ProcessedCommit(changes, added, renewed, None)
 
-    after = _without_path(state.suite, changes, committer, _with_own_update(state, changes))
-    if path is not None:
-        after = open_path(state, changes, committer, path, tree, roster, after.private_keys)
+    private_keys = _with_own_update(state, changes)
+    if path is None:
+        after = _without_path(state, changes, committer, private_keys)
+    else:
+        after = open_path(state, changes, committer, path, tree, roster, private_keys)
     next_state = confirm(state, changes, authenticated, find_psk, after, state.secrets.init_secret)
     return ProcessedCommit(changes, added, renewed, next_state)
 
 
-def of_new_path(new_path: NewPath, roster: Roster) -> NextTree:
-    """The tree after a path of ours; `roster` has our new leaf."""
-    return NextTree(new_path.leaf_index, new_path.tree, roster, new_path.private_keys, new_path.commit_secret)
+def of_new_path(
+    new_path: NewPath, roster: Roster, context: GroupContext, extensions: tuple[Extension, ...]
+) -> NextTree:
+    """The tree after a path of ours; `roster` has our new leaf, `context` is that of the epoch which ends."""
+    return NextTree(
+        new_path.leaf_index,
+        provisional_context(context, extensions, new_path.tree),
+        new_path.tree,
+        roster,
+        new_path.private_keys,
+        new_path.commit_secret,
+    )
 
 
 def open_path(
@@ -189,6 +195,7 @@ def open_path(
     private_keys: PrivateKeys,
 ) -> NextTree:
     """Decrypt what a path, which `tree` has merged, holds for us (§12.4.2)."""
+    context = provisional_context(state.context, changes.extensions, tree)
     keys, commit_secret = decrypt_path(
         state.suite,
         changes.tree,
@@ -197,10 +204,10 @@ def open_path(
         state.own_leaf,
         private_keys,
         path,
-        encode(provisional_context(state.context, changes.extensions, tree)),
+        encode(context),
         frozenset(changes.added),
     )
-    return NextTree(committer, tree, roster, keys, commit_secret)
+    return NextTree(committer, context, tree, roster, keys, commit_secret)
 
 
 def confirm(
@@ -216,11 +223,10 @@ def confirm(
     assert isinstance(auth, CommitAuth)
     epoch = enter_epoch(
         suite,
-        provisional_context(state.context, changes.extensions, after.tree),
+        after,
         state.interim_transcript_hash,
         authenticated,
         init_secret=init_secret,
-        commit_secret=after.commit_secret,
         psk_secret=derive_psk_secret(suite, find_psks("U10", changes.psk_ids, find_psk)),
     )
     confirmed = epoch.context.confirmed_transcript_hash
@@ -235,12 +241,11 @@ def provisional_context(context: GroupContext, extensions: tuple[Extension, ...]
 
 def enter_epoch(
     suite: CipherSuite,
-    provisional: GroupContext,
+    after: NextTree,
     interim_transcript_hash: bytes,
     signed: AuthenticatedContent,
     *,
     init_secret: Secret,
-    commit_secret: Secret,
     psk_secret: Secret,
 ) -> NewEpoch:
     """The key schedule of the next epoch (§8): the same at the committer and at everybody else.
@@ -248,9 +253,9 @@ def enter_epoch(
     `interim_transcript_hash` is that of the epoch which ends.
     """
     confirmed = confirmed_transcript_hash(suite, interim_transcript_hash, signed)
-    context = replace(provisional, confirmed_transcript_hash=confirmed)
+    context = replace(after.context, confirmed_transcript_hash=confirmed)
     encoded = encode(context)
-    joiner = joiner_secret(suite, init_secret, commit_secret, encoded)
+    joiner = joiner_secret(suite, init_secret, after.commit_secret, encoded)
     return NewEpoch(context, encoded, joiner, epoch_secrets(suite, joiner, psk_secret, encoded))
 
 
@@ -261,6 +266,20 @@ def _name(checked: CheckedProposal) -> ProposalByValue | ProposalByReference:
     if checked.reference is None:
         return ProposalByValue(checked.proposal)
     return ProposalByReference(checked.reference)
+
+
+def _draw_path(
+    state: GroupState, changes: Changes, leaf_extensions: tuple[Extension, ...] | None
+) -> tuple[NextTree, UpdatePath, Mapping[NodeIndex, Secret]]:
+    """A new leaf key and a new path of ours, in the tree and encrypted to the others, with its path secrets."""
+    suite, old_leaf = state.suite, state.leaf(state.own_leaf)
+    contents = with_leaf_extensions(old_leaf.contents, leaf_extensions)
+    leaf_rules.check_own_extensions(contents)
+    new_path = generate_path(suite, changes.tree, state.own_leaf, contents, state.signer, state.context.group_id)
+    roster = changes.roster.replace((old_leaf,), (new_path.leaf,))
+    after = of_new_path(new_path, roster, state.context, changes.extensions)
+    path = encrypt_path(suite, new_path, encode(after.context), frozenset(changes.added))
+    return after, path, new_path.path_secrets
 
 
 def _merge_path(
@@ -288,9 +307,16 @@ def _with_own_update(state: GroupState, changes: Changes) -> PrivateKeys:
     return MappingProxyType({**state.private_keys, own_node: state.update_keys[own.encryption_key]})
 
 
-def _without_path(suite: CipherSuite, changes: Changes, committer: LeafIndex, private_keys: PrivateKeys) -> NextTree:
+def _without_path(state: GroupState, changes: Changes, committer: LeafIndex, private_keys: PrivateKeys) -> NextTree:
     """The tree after a commit's proposals; without a path that is all, and the commit secret is all zero."""
-    return NextTree(committer, changes.tree, changes.roster, prune(private_keys, changes.tree), suite.zero_secret)
+    return NextTree(
+        committer,
+        provisional_context(state.context, changes.extensions, changes.tree),
+        changes.tree,
+        changes.roster,
+        prune(private_keys, changes.tree),
+        state.suite.zero_secret,
+    )
 
 
 def _next_state(state: GroupState, changes: Changes, epoch: NewEpoch, tag: bytes, after: NextTree) -> GroupState:

@@ -16,7 +16,6 @@ from crypto.mls.commit import (
     enter_epoch,
     of_new_path,
     open_path,
-    provisional_context,
 )
 from crypto.mls.config import GroupConfig
 from crypto.mls.framing import AuthenticatedContent, FramedContent
@@ -79,21 +78,19 @@ def create_external_commit(
     tree, others, own_leaf = _make_room(verified.tree, verified.roster, proposals)
     new_path = treekem.generate_path(suite, tree, own_leaf, contents, signer, context.group_id)
     _check_new_leaf(suite, config, verified.tree, proposals, new_path.leaf)
-    after = of_new_path(new_path, others.replace((), (new_path.leaf,)))
+    after = of_new_path(new_path, others.replace((), (new_path.leaf,)), context, context.extensions)
     _check_roster(after.roster, new_path.leaf)
-    provisional = provisional_context(context, context.extensions, after.tree)
-    path = treekem.encrypt_path(suite, new_path, encode(provisional), frozenset())
+    path = treekem.encrypt_path(suite, new_path, encode(after.context), frozenset())
 
     commit = Commit(tuple(map(ProposalByValue, proposals)), path)
     content = FramedContent(context.group_id, context.epoch, NewMemberCommitSender(), authenticated_data, commit)
     signed = sign_framed_content(suite, signer, WireFormat.PUBLIC_MESSAGE, content, encode(context))
     epoch = enter_epoch(
         suite,
-        provisional,
+        after,
         interim_transcript_hash(suite, context.confirmed_transcript_hash, verified.group_info.confirmation_tag),
         signed,
         init_secret=init_secret,
-        commit_secret=after.commit_secret,
         psk_secret=derive_psk_secret(suite, find_psks("U10", psk_ids, find_psk)),
     )
     tag = confirmation_tag(suite, epoch.secrets.confirmation_key, epoch.context.confirmed_transcript_hash)
