@@ -38,6 +38,7 @@ class Style:
 
 STYLES: Final = {  # colours of Okabe and Ito, which people who see fewer colours tell apart
     "ours": Style("#0072B2", "o", "-", 2.4),
+    "ours_public": Style("#0072B2", ".", ":", 1.2),
     "ours_xwing": Style("#D55E00", "s", "-", 2.4),
     "mls_rs": Style("#009E73", "^", "--", 1.3),
     "rine_mls": Style("#56B4E9", "v", "--", 1.3),

@@ -54,7 +54,10 @@ class Plan:
     def parts(self) -> list[list[Library]]:
         """Libraries of one suite each, to be measured in turns. Ours comes first."""
         default = ours.library("ours", "suite 0x0001", suites.suite_of(1))
-        return [[default, *installed_peers()], [ours.library("ours_xwing", "X-Wing", suites.X_WING)]]
+        return [
+            [default, ours.library_in_the_clear(), *installed_peers()],
+            [ours.library("ours_xwing", "X-Wing", suites.X_WING)],
+        ]
 
 
 def plan(*, quick: bool) -> Plan:
@@ -78,7 +81,12 @@ def measure(figures: Figures, wanted: Plan, say: Say) -> None:
             figures.bounds.setdefault(key, {})[own.name] = bound
         for peer in libraries[1:]:
             notes = [*peer.notes, *contest.remarks[peer.name]]
-            figures.peers[peer.name] = {"title": peer.title, "version": peer.version, "notes": notes}
+            figures.peers[peer.name] = {
+                "title": peer.title,
+                "version": peer.version,
+                "notes": notes,
+                "beside": peer.beside,
+            }
 
 
 def _measure_key_packages(contest: Contest, wanted: Plan) -> None:

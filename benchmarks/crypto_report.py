@@ -73,7 +73,8 @@ def _peers(content: Mapping[str, Any]) -> str:
     note = (
         "Suite 0x0001, each library in turns with ours in the same process, at the same trees: we make the groups that "
         "all join, and in a full tree members of each library take the places of the first, second and last leaf. "
-        "Beside each library stands ours in parts of it: below 1 (**bold**) ours is faster or smaller. Memory is "
+        "Beside each library stands ours in parts of it, commits in the same wire format: below 1 (**bold**) ours is "
+        "faster or smaller. Memory is "
         "counted by tracemalloc where it holds objects of Python, by malloc where not. For empty cells see the notes."
     )
     rows = []
@@ -81,8 +82,9 @@ def _peers(content: Mapping[str, Any]) -> str:
         what, members, unit = parsed(key)
         found = measured[key]
         row = [OPERATIONS[what], size(members), unit, cell(found.get("ours"), None)]
-        for name in peers:
-            row += [cell(found.get(name), None), ratio(found.get("ours"), found.get(name))]
+        for name, peer in peers.items():
+            own = found.get(peer["beside"], found.get("ours"))
+            row += [cell(found.get(name), None), ratio(own, found.get(name))]
         rows.append(row)
     titles = [title for peer in peers.values() for title in (peer["title"], "ours / it")]
     notes = [f"- {peer['title']} {peer['version']}: {'; '.join(peer['notes'])}." for peer in peers.values()]

@@ -17,8 +17,10 @@ from dataclasses import dataclass, replace
 from client_lib.engine import Identity, generate_identity
 from crypto.identity.accounts import generate_recovery_phrase
 from crypto.mls.commit import create_commit
+from crypto.mls.config import DEFAULT_CONFIG
 from crypto.mls.group import (
     Group,
+    GroupConfig,
     PendingCommit,
     StagedCommit,
     create_group,
@@ -83,10 +85,10 @@ def create(suite: CipherSuite, creator: Identity, packages: Sequence[bytes], now
     return _founded(suite, creator, now).commit(others, now=now)
 
 
-def enter(welcome: bytes, joiner: Candidate, now: int) -> Group:
+def enter(welcome: bytes, joiner: Candidate, now: int, config: GroupConfig = DEFAULT_CONFIG) -> Group:
     """Join by a Welcome."""
     bundles = {joiner.bundle.reference: joiner.bundle}
-    return join(welcome, bundles, joiner.identity.device_key, now=now).accept()
+    return join(welcome, bundles, joiner.identity.device_key, now=now, config=config).accept()
 
 
 def merged(group: Group, message: bytes, now: int) -> Group:

@@ -25,6 +25,9 @@ def module(name: str) -> Any:
         return None
 
 
+IN_THE_CLEAR: Final = "ours_public"
+"""The name of ours with commits as PublicMessage."""
+
 ANY_SIZE: Final = range(2, 1_000_000)
 
 
@@ -87,6 +90,8 @@ class Library:
     sizes: Mapping[Row, range]
     """The group sizes that a row is measured for; a row that is not here is beyond the library."""
     notes: tuple[str, ...] = ()
+    beside: str = "ours"
+    """Which of ours its commits stand beside: the one that sends them in the same wire format."""
     in_python: bool = False
     """Whether its groups are objects of Python: their size is then counted in another way."""
     errors: tuple[type[Exception], ...] = ()

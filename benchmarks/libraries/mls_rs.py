@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from benchmarks.libraries.interface import ANY_SIZE, Library, module
+from benchmarks.libraries.interface import ANY_SIZE, IN_THE_CLEAR, Library, module
 from crypto.suites import suite_of
 
 mls_rs_uniffi = module("mls_rs_uniffi")
@@ -91,8 +91,9 @@ def load() -> Library | None:
         notes=(
             "by agentvault-mls-rs-uniffi; the binding's copy of input bytes, a loop in Python, is a memmove here",
             "verifies in a pool of threads, which has one thread here, so that cores are compared with cores",
-            "sends commits as PublicMessage, without a layer of encryption that ours have",
+            "sends commits as PublicMessage, so what it does with them stands beside ours as PublicMessage",
         ),
+        beside=IN_THE_CLEAR,
         errors=(mls_rs_uniffi.Error,),
     )
 

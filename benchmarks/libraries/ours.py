@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from benchmarks import groups
-from benchmarks.libraries.interface import ANY_SIZE, Library
+from benchmarks.libraries.interface import ANY_SIZE, IN_THE_CLEAR, Library, Row
 from client_lib.engine import generate_identity
 from crypto.identity.accounts import generate_recovery_phrase
-from crypto.mls.group import ApplicationMessage, Group
-from crypto.suites import CipherSuite
+from crypto.mls.config import DEFAULT_CONFIG
+from crypto.mls.group import ApplicationMessage, Group, GroupConfig
+from crypto.suites import CipherSuite, suite_of
 
 
 class OurMember:
@@ -48,9 +49,10 @@ class OurMember:
 class OurClient:
     """A device of an account."""
 
-    def __init__(self, suite: CipherSuite) -> None:
+    def __init__(self, suite: CipherSuite, config: GroupConfig) -> None:
         now = groups.clock()
         self._suite = suite
+        self._config = config
         self.identity = generate_identity(generate_recovery_phrase(), "http://localhost", now)
         self._candidate: groups.Candidate | None = None
 
@@ -71,17 +73,31 @@ class OurClient:
     def join(self, welcome: bytes) -> OurMember:
         now = groups.clock()
         assert self._candidate is not None
-        return OurMember(groups.enter(welcome, self._candidate, now), now)
+        return OurMember(groups.enter(welcome, self._candidate, now, self._config), now)
 
 
 def library(name: str, title: str, suite: CipherSuite) -> Library:
     """Sealdesk in one cipher suite."""
+    return _library(name, title, suite, DEFAULT_CONFIG, ("key_package", "messages", "create", "join", "commit"), ())
+
+
+def library_in_the_clear() -> Library:
+    """Ours with commits as PublicMessage, as most peers send them: what those are to be compared with."""
+    config = GroupConfig(send_public_handshakes=True, accept_public_handshakes=True)
+    note = "our own commits sent as PublicMessage, to stand beside libraries that send no others"
+    return _library(IN_THE_CLEAR, "ours, PublicMessage", suite_of(1), config, ("commit",), (note,))
+
+
+def _library(
+    name: str, title: str, suite: CipherSuite, config: GroupConfig, rows: Sequence[Row], notes: tuple[str, ...]
+) -> Library:
     return Library(
         name=name,
         title=title,
         version=version("sealdesk"),
         suite=suite,
-        generate_client=lambda: OurClient(suite),
-        sizes=dict.fromkeys(("key_package", "messages", "create", "join", "commit"), ANY_SIZE),
+        generate_client=lambda: OurClient(suite, config),
+        sizes=dict.fromkeys(rows, ANY_SIZE),
+        notes=notes,
         in_python=True,
     )

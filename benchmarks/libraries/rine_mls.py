@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.libraries.interface import ANY_SIZE, Library, module
+from benchmarks.libraries.interface import ANY_SIZE, IN_THE_CLEAR, Library, module
 from crypto.suites import suite_of
 
 rine_mls = module("rine_mls")
@@ -103,6 +103,7 @@ def load() -> Library | None:
             "makes one Welcome per new member, which at n = 10,000 would be tens of gigabytes: not created there",
             "has no empty commit: its commit removes leaf 2, which seals to as many nodes, and includes a GroupInfo",
         ),
+        beside=IN_THE_CLEAR,
         errors=(rine_mls.RineMlsError,),
     )
 

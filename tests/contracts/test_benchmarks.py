@@ -14,7 +14,7 @@ from benchmarks.crypto_report import TARGETS
 from benchmarks.figures import Figures
 from benchmarks.group_figures import Amount, Contest
 from benchmarks.libraries import installed_peers
-from benchmarks.libraries.interface import ANY_SIZE, Library
+from benchmarks.libraries.interface import ANY_SIZE, IN_THE_CLEAR, Library
 from benchmarks.libraries.rine_mls import REMOVED_LEAF
 from benchmarks.report import as_json, as_markdown
 from benchmarks.timing import Effort, by_turns, interleaved, percentile, spread, streak
@@ -26,7 +26,7 @@ from tests.crypto.tree_samples import with_removed
 
 RESULTS = ROOT / "benchmarks" / "results"
 IMPLEMENTATIONS = {"ours", "ours_xwing"}
-PEERS = {library.name for library in installed_peers()}
+PEERS = {IN_THE_CLEAR, *(library.name for library in installed_peers())}
 SERVER = {
     "msgs_per_s",
     "hot_chat_msgs_per_s",
