@@ -31,6 +31,7 @@ CALLERS = (
     "crypto/mls/proposing.py",
     "crypto/mls/protection.py",
     "crypto/mls/psk.py",
+    "crypto/mls/psk_lookup.py",
     "crypto/mls/ratchet_tree.py",
     "crypto/mls/secret_tree.py",
     "crypto/mls/treekem.py",
