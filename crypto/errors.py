@@ -16,7 +16,8 @@
     │   ├── Unsupported             we do not implement what was asked for
     │   └── UsageError              a bug in the calling code
     ├── IdentityError               a person or device is not who it claims to be: drop, tell the user
-    └── PolicyViolation             a member did what its role forbids: drop, tell the user
+    ├── PolicyViolation             a member did what its role forbids: drop, tell the user
+    └── ForkDetected                members have different histories of a chat: stop sending there, tell the user
 """
 
 from __future__ import annotations
@@ -90,3 +91,7 @@ class IdentityError(CryptoError):
 
 class PolicyViolation(CryptoError):
     """A member did what its role or the chat's policy forbids."""
+
+
+class ForkDetected(CryptoError):
+    """Members of a chat were led into different histories of it: somebody holds back or swaps commits."""
