@@ -8,7 +8,7 @@ import pytest
 
 from crypto.mls import proposal_list, proposing
 from crypto.mls.group import StagedCommit
-from crypto.mls.proposals import Remove
+from crypto.mls.proposals import GroupContextExtensions, Remove
 from crypto.mls.psk import ResumptionPSK, ResumptionPSKUsage
 from crypto.mls.psk_lookup import no_psks
 from crypto.mls.rules import message as message_rules
@@ -29,7 +29,7 @@ from tests.crypto.forge import (
     told,
 )
 from tests.crypto.matrix import every_group, groups_of
-from tests.crypto.world import NOW, World, won, world_of
+from tests.crypto.world import NOW, World, person, won, world_of
 
 
 @pytest.fixture
@@ -103,6 +103,7 @@ def test_c10_we_make_no_longer_commit_than_others_read(world: World, monkeypatch
     monkeypatch.setattr(rules, "PROPOSALS_MAX", 2)
     sender = world["person 0"]
     offers = [world.person(f"newcomer {number}").offer() for number in range(3)]
+    sender.commit(offers[:2], now=NOW)
     assert_refused("C10", lambda: sender.commit(offers, now=NOW), sender)
     with off(rules.c10_list_bounded):
         sender.commit(offers, now=NOW)
@@ -129,6 +130,18 @@ def test_choosing_costs_few_attempts(attempts: list[int]) -> None:
     world.win("person 0", world["person 0"].commit(now=NOW))
     assert len(world["person 0"].members) == 33
     assert len(attempts) <= 2 + 2 * 6
+
+
+def test_a_flood_of_adds_that_lack_what_we_ask_for_costs_few_attempts(attempts: list[int]) -> None:
+    """They could come into the group as it is, and not into what our commit makes of it."""
+    state = world_of(suite_of(1), 2)["person 0"].state
+    for number in range(20):
+        add = offered_with(person(f"person {number} of the flood", state.suite), leaf=capabilities(extensions=()))
+        checked = proposal_list.check_proposal(state, add, LeafIndex(1), bytes([number]) * 32, NOW)
+        state = proposing.with_proposal(state, checked)
+    own = proposal_list.check_proposal(state, GroupContextExtensions(REQUIRED), state.own_leaf, None, NOW)
+    assert not proposal_list.choose_proposals(state, [own], no_psks, NOW).added
+    assert len(attempts) <= 2
 
 
 @pytest.mark.parametrize("what", ["share a key", "lack a requirement"])

@@ -117,6 +117,11 @@ def test_filtered_direct_paths_of_the_example_tree() -> None:
     assert tree.filtered_direct_path(LeafIndex(6)) == (11, 7)
 
 
+def test_nothing_to_apply_copies_nothing() -> None:
+    tree = grown(SUITE, 5).tree
+    assert tree.apply({}, (), ())[0] is tree
+
+
 def test_a_node_above_new_members_only_stays_in_the_filtered_path() -> None:
     tree, added = grown(SUITE, 2).tree.apply({}, (), CLIENTS[:1])
     assert added == (2,)

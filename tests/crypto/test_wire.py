@@ -163,6 +163,12 @@ def encode(annotation: Any, value: Any) -> bytes:
     return wire.encode_as(annotation, value)
 
 
+def test_a_kept_struct_holds_what_it_was_decoded_from() -> None:
+    """So what came is hashed and passed on without encoding it again."""
+    encoded = wire.encode(tree_nodes.Capabilities((headers.ProtocolVersion.MLS10,), (1, 2), (), (), ()))
+    assert wire.decode(tree_nodes.Capabilities, encoded)._encoded == encoded
+
+
 @pytest.mark.parametrize("annotation", ROUND_TRIPS, ids=_name)
 @given(st.data())
 def test_what_is_encoded_comes_back(annotation: Any, data: st.DataObject) -> None:
