@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from crypto.errors import AuthenticationError
 from crypto.kem import HPKEKeyPair
 from crypto.mls.config import GroupConfig
 from crypto.mls.credentials import BasicCredential
@@ -152,5 +153,5 @@ def secret(text: str) -> Secret:
 
 def test_keys_that_do_not_belong_together_are_noticed() -> None:
     one, other = suite_of(1).generate_hpke_key_pair(), suite_of(1).generate_hpke_key_pair()
-    with pytest.raises(Exception, match="not authentic"):
+    with pytest.raises(AuthenticationError):
         assert_hpke_pair(suite_of(1), one.private, other.public)
