@@ -274,7 +274,6 @@ def _draw_path(
     """A new leaf key and a new path of ours, in the tree and encrypted to the others, with its path secrets."""
     suite, old_leaf = state.suite, state.leaf(state.own_leaf)
     contents = with_leaf_extensions(old_leaf.contents, leaf_extensions)
-    leaf_rules.check_own_extensions(contents)
     new_path = generate_path(suite, changes.tree, state.own_leaf, contents, state.signer, state.context.group_id)
     roster = changes.roster.replace((old_leaf,), (new_path.leaf,))
     after = of_new_path(new_path, roster, state.context, changes.extensions)

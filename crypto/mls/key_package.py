@@ -87,10 +87,9 @@ def generate_key_package(
 
     KeyPackage, §10. Set `lifetime` back by an hour: others' clocks may be behind. `supported_extensions` are the types
     of leaf and GroupContext extensions that the application gives a meaning; `leaf_extensions` go into the leaf.
-    Raises `RuleViolation` if they do not belong there.
+    Raises `RuleViolation` if they do not belong there, and `UsageError` for more than a list holds.
     """
     contents = generate_leaf_contents(credential, signer, supported_extensions, leaf_extensions)
-    leaf_rules.check_own_extensions(contents)
     init = suite.generate_hpke_key_pair()
     leaf, encryption_private = generate_leaf(suite, contents, signer, lifetime)
     extensions = (LAST_RESORT,) if last_resort else ()
@@ -104,7 +103,7 @@ def generate_leaf_contents(
     supported_extensions: tuple[int, ...],
     leaf_extensions: tuple[Extension, ...],
 ) -> LeafContents:
-    """What a leaf of ours says (§7.2).
+    """What a leaf of ours says (§7.2). Raises `RuleViolation` as `with_leaf_extensions`.
 
     One value for GREASE stands in all lists (§13.5): with more, no two members' capabilities would be alike. No
     extension for GREASE stands in leaf or key package, where the RFC would like one: OpenMLS refuses both up to 0.8.
@@ -117,7 +116,7 @@ def generate_leaf_contents(
         (*OUR_CAPABILITIES.proposals, grease),
         (*OUR_CAPABILITIES.credentials, grease),
     )
-    return LeafContents(signer.public, credential, capabilities, leaf_extensions)
+    return with_leaf_extensions(LeafContents(signer.public, credential, capabilities, ()), leaf_extensions)
 
 
 def generate_leaf(
@@ -130,8 +129,15 @@ def generate_leaf(
 
 
 def with_leaf_extensions(contents: LeafContents, extensions: tuple[Extension, ...] | None) -> LeafContents:
-    """What our leaf says, with other extensions if some are given."""
-    return contents if extensions is None else replace(contents, extensions=extensions)
+    """What our leaf says, with other extensions if some are given: the one way in for extensions of ours.
+
+    Raises `RuleViolation` L6, L17 or L18. Whether lists are too long is the codec's to judge, when the leaf is signed.
+    """
+    if extensions is None:
+        return contents
+    changed = replace(contents, extensions=extensions)
+    leaf_rules.check_own_extensions(changed)
+    return changed
 
 
 def sign_key_package(suite: CipherSuite, signer: SignatureKeyPair, unsigned: KeyPackage) -> KeyPackage:

@@ -109,7 +109,6 @@ def check_group_context_extensions(extensions: tuple[Extension, ...]) -> None:
     """Judge a list of GroupContext extensions by itself (§12.1.7, §13.4), the ones that we understand by content."""
     leaf_rules.l17_group_context_extensions(extensions)
     leaf_rules.l18_extension_types_unique(extensions)
-    leaf_rules.c10_extensions_bounded(extensions)
     leaf_rules.required_capabilities(extensions)
     external_senders(extensions)
 

@@ -13,7 +13,6 @@ from crypto.mls.credentials import credential_type
 from crypto.mls.extensions import (
     DEFAULT_EXTENSION_TYPES,
     DEFAULT_PROPOSAL_TYPES,
-    EXTENSIONS_MAX,
     GREASE,
     Extension,
     ExtensionType,
@@ -60,7 +59,6 @@ def check_own_extensions(leaf: LeafContents) -> None:
     l6_own_extensions(leaf)
     l17_leaf_extensions(leaf.extensions)
     l18_extension_types_unique(leaf.extensions)
-    c10_extensions_bounded(leaf.extensions)
 
 
 def l3_requirements(capabilities: Capabilities, extensions: tuple[Extension, ...]) -> None:
@@ -230,12 +228,6 @@ def l18_extension_types_unique(extensions: tuple[Extension, ...]) -> None:
     """No list holds two extensions of one type, §13.4."""
     if len({extension.extension_type for extension in extensions}) != len(extensions):
         raise RuleViolation("L18", "two extensions of one type")
-
-
-def c10_extensions_bounded(extensions: tuple[Extension, ...]) -> None:
-    """A list of extensions has a bounded number, §2.1.2: the codec reads no more, so we make no more."""
-    if len(extensions) > EXTENSIONS_MAX:
-        raise RuleViolation("C10", f"more than {EXTENSIONS_MAX} extensions")
 
 
 def l20_public_key(suite: CipherSuite, public_key: bytes) -> None:
