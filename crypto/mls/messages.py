@@ -28,12 +28,10 @@ from crypto.mls.headers import (
     WireFormat,
 )
 from crypto.mls.mls_message import decode_message, encode_message
-from crypto.mls.padding import padded_size
 from crypto.mls.proposals import Add, Commit
 from crypto.mls.protection import (
     open_private,
     open_sender_data,
-    private_content_size,
     protect_private,
     protect_public,
     sign_framed_content,
@@ -86,11 +84,7 @@ def protect(state: GroupState, authenticated: AuthenticatedContent) -> tuple[Gro
         public = protect_public(state.suite, authenticated, state.encoded_context, state.secrets.membership_key)
         return state, encode_message(public)
     secret_tree, private = protect_private(
-        state.suite,
-        authenticated,
-        state.secret_tree,
-        state.secrets.sender_data_secret,
-        padded_size=padded_size(private_content_size(authenticated)),
+        state.suite, authenticated, state.secret_tree, state.secrets.sender_data_secret
     )
     return replace(state, secret_tree=secret_tree), encode_message(private)
 

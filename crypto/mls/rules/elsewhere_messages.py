@@ -142,7 +142,7 @@ FRAMING = (
         "A proposal from outside is a public message.",
         "§12.1.8",
         How.BUILT_IN,
-        ("crypto.mls.protection.seal_private",),
+        ("crypto.mls.protection.protect_private",),
         "As F12: whoever has no leaf has no key for a private one.",
     ),
     Elsewhere(
