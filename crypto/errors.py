@@ -7,7 +7,8 @@
     │   ├── InvalidMessage          drop the input: it changes nothing
     │   │   ├── DecodeError         not the bytes of what was asked for
     │   │   ├── AuthenticationError a signature, MAC or AEAD tag does not hold; one text, no detail
-    │   │   └── RuleViolation       well-formed and authentic, but against a named rule
+    │   │   └── RuleViolation       against a named rule. Received: drop it. Of ours: ask for something else
+    │   │       └── CommitFirst     commit, and ask again
     │   ├── SequenceError           valid bytes at the wrong moment
     │   │   ├── FutureEpoch         wait: an earlier message is missing
     │   │   ├── PastEpoch           drop: its keys are gone
@@ -31,7 +32,7 @@ class MLSError(CryptoError):
 
 
 class InvalidMessage(MLSError):
-    """The input is not acceptable; drop it. No state has changed."""
+    """The input, or what was asked for, is not acceptable; drop it. No state has changed."""
 
 
 class DecodeError(InvalidMessage):
@@ -49,11 +50,19 @@ class AuthenticationError(InvalidMessage):
 
 
 class RuleViolation(InvalidMessage):
-    """A well-formed, authentic input breaks a rule of the protocol. `rule` is its id: see `crypto.mls.rules`."""
+    """A rule of the protocol is broken. `rule` is its id: see `crypto.mls.rules`.
+
+    On receipt the input breaks it, which need not be authentic: some rules are judged before the signature. From an
+    operation of ours, what was asked for would break it.
+    """
 
     def __init__(self, rule: str, text: str) -> None:
         super().__init__(f"{text} (rule {rule})")
         self.rule = rule
+
+
+class CommitFirst(RuleViolation):
+    """What was asked for is in order, but a commit must come before it (rules D1 and R8)."""
 
 
 class SequenceError(MLSError):

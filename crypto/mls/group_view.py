@@ -137,8 +137,9 @@ class Group:
     def protect(self, data: bytes, authenticated_data: bytes = b"") -> tuple[Group, bytes]:
         """Encrypt application data to the group (§6.3), padded to a bucket. `authenticated_data` stays readable.
 
-        Raises `RuleViolation` D1 while there are proposals to commit, R8 once this epoch has carried so many messages
-        that a commit must come first, U15 once the group has been reinitialised.
+        Raises `CommitFirst` while there are proposals to commit (D1), or once this epoch has carried as many of our
+        messages as it may (R8); `RuleViolation` U15 once the group has been reinitialised; `UsageError` for more than
+        others read (`wire.INPUT_BYTES_MAX`, padding included).
         """
         message_rules.d1_nothing_pending(self.state.proposals)
         content = ApplicationContent(data)

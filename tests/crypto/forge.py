@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from crypto.errors import AuthenticationError, RuleViolation
+from crypto.errors import AuthenticationError, CommitFirst, RuleViolation
 from crypto.kem import HPKEKeyPair
 from crypto.mls import commit as commit_module
 from crypto.mls import messages, proposing, treekem
@@ -73,7 +73,8 @@ def assert_refused_with(error: type[E], action: Callable[[], object], *watched: 
 
 def assert_refused(rule: str, action: Callable[[], object], *watched: Group) -> None:
     """`action` breaks `rule`."""
-    assert assert_refused_with(RuleViolation, action, *watched).rule == rule
+    error = CommitFirst if rule in {"D1", "R8"} else RuleViolation
+    assert assert_refused_with(error, action, *watched).rule == rule
 
 
 def assert_not_authentic(action: Callable[[], object], *watched: Group) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import assert_never
 
-from crypto.errors import FutureEpoch, PastEpoch, RuleViolation
+from crypto.errors import CommitFirst, FutureEpoch, PastEpoch, RuleViolation
 from crypto.mls.config import GroupConfig
 from crypto.mls.extensions import ExternalSender
 from crypto.mls.framing import AnyContent, ApplicationContent, FramedContent, ProposalContent, PublicMessage
@@ -141,10 +141,10 @@ def c10_proposals_bounded(proposals: Mapping[bytes, CheckedProposal], one_more: 
 def d1_nothing_pending(proposals: Mapping[bytes, CheckedProposal]) -> None:
     """Proposals are committed before application data is sent, §12.4: a proposed Remove takes effect first."""
     if proposals:
-        raise RuleViolation("D1", "there are proposals to commit before application data is sent")
+        raise CommitFirst("D1", "there are proposals to commit before application data is sent")
 
 
 def r8_epoch_bears_more(generation: int) -> None:
     """What a member sends in an epoch stays below the AEAD's limits, §15.2: beyond them a commit comes first."""
     if generation >= EPOCH_MESSAGES_MAX:
-        raise RuleViolation("R8", "this epoch has carried as many of our messages as it may: a commit comes first")
+        raise CommitFirst("R8", "this epoch has carried as many of our messages as it may: a commit comes first")
