@@ -25,6 +25,7 @@ from crypto.mls.key_schedule import (
     epoch_secrets,
     joiner_secret,
     verify_confirmation_tag,
+    welcome_secret,
 )
 from crypto.mls.proposal_list import Changes, apply_proposals, check_members, resolve
 from crypto.mls.proposals import CheckedProposal, Commit, ProposalByReference, ProposalByValue
@@ -51,7 +52,7 @@ class CreatedCommit:
     changes: Changes
     next_state: GroupState
     joiner_secret: Secret
-    psk_secret: Secret
+    welcome_secret: Secret
     path_secrets: Mapping[NodeIndex, Secret]
     """Of each node of our path; empty without a path."""
 
@@ -134,7 +135,7 @@ def create_commit(
         changes,
         _next_state(state, changes, epoch, tag, after),
         epoch.joiner_secret,
-        psk_secret,
+        welcome_secret(suite, epoch.joiner_secret, psk_secret),
         path_secrets,
     )
 
@@ -156,7 +157,7 @@ def process_commit(
     added = {place: package.leaf_node for place, package in changes.added.items()}
     tree, roster, renewed = changes.tree, changes.roster, dict(changes.updated)
     if path is not None:
-        tree, roster = _merge_path(state, changes, committer, path)
+        tree, roster = _judge_path(state, changes, committer, path)
         renewed[committer] = path.leaf_node
     check_members(changes, roster)
     if state.own_leaf in changes.removed:
@@ -281,10 +282,10 @@ def _draw_path(
     return after, path, new_path.path_secrets
 
 
-def _merge_path(
+def _judge_path(
     state: GroupState, changes: Changes, committer: LeafIndex, path: UpdatePath
 ) -> tuple[RatchetTree, Roster]:
-    """Judge the public part of a path and merge it (§12.4.2): all that does not depend on who we are."""
+    """Judge the public part of a path, all that does not depend on who we are (§12.4.2): tree and roster with it."""
     suite, new, old = state.suite, path.leaf_node, state.leaf(committer)
     leaf_rules.check_leaf(suite, new, CommitSource)
     leaf_rules.l3_requirements(new.capabilities, changes.extensions)
