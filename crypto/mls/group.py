@@ -41,8 +41,8 @@ from crypto.mls.key_package import KeyPackageBundle, generate_key_package, gener
 from crypto.mls.linked_groups import generate_first_commit
 from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.proposals import Add, AnyProposal
-from crypto.mls.psk import ExternalPSK, KeptPSKs, ResumptionPSK, ResumptionPSKUsage
-from crypto.mls.psk_lookup import PSKLookup, generate_psk_id, no_psks
+from crypto.mls.psk import ExternalPSK, ResumptionPSK, ResumptionPSKUsage
+from crypto.mls.psk_lookup import KeptPSKs, PSKLookup, generate_psk_id, no_psks
 from crypto.mls.roster import Member, member_of
 from crypto.mls.state import GroupState
 from crypto.mls.tree_nodes import LeafIndex, Lifetime
