@@ -92,9 +92,11 @@ def check_proposal(
 
 
 def checked_add(state: GroupState, verified: VerifiedKeyPackage, now: int) -> CheckedProposal:
-    """An Add that we commit ourselves; the key package is not verified a second time."""
+    """An Add of ours. What was verified is not verified again, but for what depends on the group and the time."""
+    lifetime = lifetime_of_leaf(verified.leaf)
     key_package_rules.k1_suite(state.suite, verified.key_package)
-    leaf_rules.l9_lifetime_of_sent_leaf(lifetime_of_leaf(verified.leaf), state.config, now)
+    leaf_rules.l11_total_lifetime(lifetime, state.config)
+    leaf_rules.l9_lifetime_of_sent_leaf(lifetime, state.config, now)
     return CheckedProposal(Add(verified.key_package), state.own_leaf, None)
 
 

@@ -18,6 +18,7 @@ from crypto.mls.tree_nodes import KeyPackageSource, Lifetime
 from tests.crypto.forge import (
     assert_enters,
     assert_refused,
+    changed_state,
     forged_commit,
     forged_proposal,
     off,
@@ -148,8 +149,12 @@ def test_l11_the_longest_lifetime_is_fine(world: World) -> None:
     longest = Lifetime(NOW - 1, NOW - 1 + 366 * DAY_S)
     newcomer = world.person("newcomer")
     add = offered_with(newcomer, leaf=lambda leaf: replace(leaf, source=KeyPackageSource(longest)))
-    pending = world["person 0"].commit([verify_key_package(encode_message(add.key_package), NOW)], now=NOW)
+    verified = verify_key_package(encode_message(add.key_package), NOW)
+    pending = world["person 0"].commit([verified], now=NOW)
     assert_enters(world[world.receiver], pending.message, won(pending))
     newcomer.accept(pending.welcome)
     shorter = GroupConfig(lifetime_max_s=366 * DAY_S - 1)
     assert_refused("L11", lambda: verify_key_package(encode_message(add.key_package), NOW, shorter))
+    stricter = changed_state(world["person 0"], config=shorter)
+    assert_refused("L11", lambda: stricter.propose_add(verified, now=NOW), stricter)
+    assert_refused("L11", lambda: stricter.commit([verified], now=NOW), stricter)
