@@ -17,6 +17,7 @@
     │   ├── Unsupported             we do not implement what was asked for
     │   └── UsageError              a bug in the calling code
     ├── IdentityError               a person or device is not who it claims to be: drop, tell the user
+    │   └── Stale                   what would show it is out of date: fetch the newest, then try again
     └── PolicyViolation             a member did what its role forbids: drop, tell the user
 """
 
@@ -95,6 +96,10 @@ class UsageError(MLSError):
 
 class IdentityError(CryptoError):
     """An account, device or certificate is not what it claims to be."""
+
+
+class Stale(IdentityError):
+    """Whether the claim holds cannot be told now: what would show it is missing or out of date. Fetch the newest."""
 
 
 class PolicyViolation(CryptoError):

@@ -31,6 +31,8 @@ class SignedLabel(StrEnum):
     DEVICE_CERTIFICATE = "Sealdesk 1.0 DeviceCertificate"
     DEVICE_LIST = "Sealdesk 1.0 DeviceList"
     SESSION_ANSWER = "Sealdesk 1.0 SessionAnswer"
+    ROLE_CERTIFICATE = "Sealdesk 1.0 RoleCertificate"
+    REVOCATION_STATEMENT = "Sealdesk 1.0 RevocationStatement"
 
 
 class SignedObject(Protocol):

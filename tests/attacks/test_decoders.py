@@ -24,8 +24,12 @@ from crypto.attachments import AttachmentOpener, AttachmentSealer
 from crypto.errors import CryptoError
 from crypto.identity.accounts import DeviceCertificate, DeviceChain, SigningKeyCertificate, verify_chain
 from crypto.identity.device_list import DeviceList
+from crypto.identity.organisation import Argon2Cost, OrganisationKeyFile, read_key_file, seal_key_file
+from crypto.identity.revocations import RevocationStatement
+from crypto.identity.roles import ROLE_EXTENSION, RoleChain, role_of_leaf
 from crypto.mls import snapshot
 from crypto.mls.credentials import BasicCredential
+from crypto.mls.extensions import Extension
 from crypto.mls.group import GroupConfig, external_join, join, verify_group_info
 from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.tree_nodes import RatchetTreeNodes
@@ -35,6 +39,7 @@ from crypto.wire import decode, decode_as, encode, encode_as
 from protocol import api, frames
 from protocol.invitations import format_invitation, parse_invitation
 from tests.client_lib.engine.world import NOW_MS, Person, Relay, settle
+from tests.crypto import identities, organisations
 
 NOW = NOW_MS // 1000
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
@@ -76,6 +81,10 @@ def decoders() -> dict[str, Decoder]:
     def load_with(name: str) -> Callable[[bytes], Any]:
         return lambda data: snapshot.load(rows | {name: data}, bob.identity.device_key)
 
+    key_file = seal_key_file(organisations.ORGANISATION, "a passphrase", bytes(16), Argon2Cost(1, 1, 8))
+    role, statement = encode(organisations.worker_chain()), encode(organisations.revocations("a", "b").statement)
+    desk, worker_id = organisations.ORGANISATION.public, organisations.WORKER.account_id
+    current, roles_now = organisations.revocations(), identities.NOW
     key = Secret(bytes(32))
     sealer = AttachmentSealer(key)
     sealed = sealer.seal(b"the whole file", last=True)
@@ -97,6 +106,19 @@ def decoders() -> dict[str, Decoder]:
         Decoder("DeviceList", _struct(DeviceList), encode(identity.device_list)),
         Decoder("DeviceChain", _struct(DeviceChain), identity.credential.identity),
         Decoder("verify_chain", verify_chain, identity.credential.identity),
+        Decoder("RoleChain", _struct(RoleChain), role),
+        Decoder("RevocationStatement", _struct(RevocationStatement), statement),
+        Decoder("OrganisationKeyFile", _struct(OrganisationKeyFile), key_file),
+        Decoder("read_key_file", read_key_file, key_file),
+        Decoder("public.verify_role", lambda data: public.verify_role(data, desk, worker_id, current, roles_now), role),
+        Decoder(
+            "public.verify_revocations", lambda data: public.verify_revocations(data, desk, None, roles_now), statement
+        ),
+        Decoder(
+            "role_of_leaf",
+            lambda data: role_of_leaf((Extension(ROLE_EXTENSION, data),), desk, worker_id, current, roles_now),
+            role,
+        ),
         Decoder("public.parse_message_header", public.parse_message_header, application),
         Decoder("public.parse_welcome", public.parse_welcome, welcome),
         Decoder("public.parse_device_certificate", public.parse_device_certificate, encode(certificate)),

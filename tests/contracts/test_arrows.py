@@ -21,6 +21,7 @@ ARROWS = {
 ROOMS = {
     "crypto.errors": (),
     "crypto.secret": (),
+    "crypto.texts": ("crypto.errors",),
     "crypto.codecs": ("crypto.errors", "crypto.secret"),
     "crypto.wire": ("crypto.codecs", "crypto.errors", "crypto.secret"),
     "crypto.kem": ("crypto.secret",),

@@ -33,6 +33,7 @@ REVEALS = {
     "crypto.suites": "calls the hash, AEAD and signature primitives",
     "crypto.attachments": "calls the AEAD of attachments",
     "crypto.identity.accounts": "derives the root key from the recovery phrase",
+    "crypto.identity.organisation": "calls the AEAD of the organisation's key file",
     "crypto.mls.stored_rows": "writes state for the encrypted store",
     "crypto.mls.secret_tree": "writes its rows for the encrypted store",
     "crypto.mls.treekem": "seals path secrets to their receivers",
