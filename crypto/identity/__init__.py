@@ -6,6 +6,8 @@
 - `roles`: certificates from that key to a worker, an admin or a bot; `role_of_leaf`, which says what a leaf's owner is;
 - `revocations`: which of those hold no more;
 - `permissions`: what each role may do, in one table;
+- `linking`, `link_codes`: a second device, in one round trip through a server that nobody trusts;
+- `recovery`: devices that go, a stolen phone, an account that comes back from its phrase;
 - `sessions`: how a device proves itself to a server;
 - `signing`: the one shape and the labels of everything signed here.
 """
@@ -38,8 +40,32 @@ from crypto.identity.device_list import (
     authenticate_leaf,
     certify_leaf,
     sign_device_list,
+    sign_next_device_list,
     verify_device_list,
     verify_listed,
+)
+from crypto.identity.link_codes import (
+    LinkCode,
+    LinkScan,
+    format_link_code,
+    parse_link_code,
+    parse_link_scan,
+)
+from crypto.identity.linking import (
+    CertifiedLink,
+    ConfirmedOffer,
+    FetchedOffer,
+    HistoryArchive,
+    LinkContents,
+    LinkOffer,
+    PendingLink,
+    VerifiedLink,
+    certify_link,
+    confirm_compared,
+    confirm_scanned,
+    generate_link_offer,
+    open_link_package,
+    read_link_offer,
 )
 from crypto.identity.organisation import (
     DEFAULT_COST,
@@ -54,6 +80,13 @@ from crypto.identity.organisation import (
     read_key_file,
 )
 from crypto.identity.permissions import Action, Role, check_permission, may
+from crypto.identity.recovery import (
+    ReplacedSigningKey,
+    check_newest,
+    recover,
+    replace_signing_key,
+    unlink_devices,
+)
 from crypto.identity.revocations import (
     RevocationStatement,
     VerifiedRevocations,
@@ -87,11 +120,21 @@ __all__ = [
     "Action",
     "Argon2Cost",
     "CertifiedDevice",
+    "CertifiedLink",
     "CertifiedSigningKey",
+    "ConfirmedOffer",
     "DeviceCertificate",
     "DeviceChain",
     "DeviceList",
+    "FetchedOffer",
+    "HistoryArchive",
     "Issuer",
+    "LinkCode",
+    "LinkContents",
+    "LinkOffer",
+    "LinkScan",
+    "PendingLink",
+    "ReplacedSigningKey",
     "RevocationStatement",
     "Role",
     "RoleCertificate",
@@ -100,6 +143,7 @@ __all__ = [
     "SigningKeyCertificate",
     "VerifiedDevice",
     "VerifiedDeviceList",
+    "VerifiedLink",
     "VerifiedRevocations",
     "VerifiedRole",
     "account_id_of",
@@ -107,17 +151,23 @@ __all__ = [
     "authenticate_leaf",
     "certify_device",
     "certify_leaf",
+    "certify_link",
     "certify_role",
     "certify_role_as_admin",
     "certify_signing_key",
     "check_current",
+    "check_newest",
     "check_organisation_key",
     "check_permission",
+    "confirm_compared",
+    "confirm_scanned",
     "derive_root_key",
     "device_id_of",
     "format_account_id",
     "format_fingerprint",
+    "format_link_code",
     "generate_key_file",
+    "generate_link_offer",
     "generate_organisation_key",
     "generate_recovery_phrase",
     "generate_serial",
@@ -125,15 +175,23 @@ __all__ = [
     "load_revocations",
     "may",
     "open_key_file",
+    "open_link_package",
     "organisation_id_of",
     "parse_account_id",
     "parse_fingerprint",
+    "parse_link_code",
+    "parse_link_scan",
     "read_key_file",
+    "read_link_offer",
+    "recover",
     "renewal_time",
+    "replace_signing_key",
     "role_extension",
     "role_of_leaf",
     "sign_device_list",
+    "sign_next_device_list",
     "sign_revocations",
+    "unlink_devices",
     "verify_chain",
     "verify_device",
     "verify_device_list",

@@ -33,6 +33,7 @@ class SignedLabel(StrEnum):
     SESSION_ANSWER = "Sealdesk 1.0 SessionAnswer"
     ROLE_CERTIFICATE = "Sealdesk 1.0 RoleCertificate"
     REVOCATION_STATEMENT = "Sealdesk 1.0 RevocationStatement"
+    LINK_OFFER = "Sealdesk 1.0 LinkOffer"
 
 
 class SignedObject(Protocol):

@@ -23,7 +23,18 @@ from crypto import public
 from crypto.attachments import AttachmentOpener, AttachmentSealer
 from crypto.errors import CryptoError
 from crypto.identity.accounts import DeviceCertificate, DeviceChain, SigningKeyCertificate, verify_chain
-from crypto.identity.device_list import DeviceList
+from crypto.identity.device_list import DeviceList, verify_device_list
+from crypto.identity.link_codes import format_link_code, parse_link_code, parse_link_scan
+from crypto.identity.linking import (
+    LinkContents,
+    LinkOffer,
+    LinkPackage,
+    certify_link,
+    confirm_scanned,
+    generate_link_offer,
+    open_link_package,
+    read_link_offer,
+)
 from crypto.identity.organisation import Argon2Cost, OrganisationKeyFile, read_key_file, seal_key_file
 from crypto.identity.revocations import RevocationStatement
 from crypto.identity.roles import ROLE_EXTENSION, RoleChain, role_of_leaf
@@ -148,7 +159,39 @@ def decoders() -> dict[str, Decoder]:
             (ValueError,),
         ),
     ]
+    known += _linking(bob)
     return {decoder.name: decoder for decoder in known}
+
+
+def _linking(bob: Person) -> list[Decoder]:
+    """What passes between two devices of which one is linked, by screen and by server."""
+    identity, url = bob.identity, bob.identity.server_url
+    pending = generate_link_offer(url, NOW)
+    offer, code = encode(pending.offer), pending.code
+    scan = parse_link_scan(pending.qr_text, url)
+    devices = verify_device_list(identity.device_list, identity.signing_key_certificate, previous=None)
+    contents = LinkContents(Secret(b"profile"), Secret(b"contacts"))
+    confirmed = confirm_scanned(read_link_offer(offer, code, url, NOW), scan)
+    made = certify_link(confirmed, identity.signing_key, devices, contents, NOW)
+    package = LinkPackage(
+        proof=pending.pairing.proof,
+        signing_seed=identity.signing_key.private,
+        signing_key_certificate=made.device_list.certificate,
+        device_certificate=made.device_certificate,
+        device_list=made.device_list.device_list,
+        profile_keys=contents.profile_keys,
+        contacts=contents.contacts,
+        history=None,
+        padding=bytes(8),
+    )
+    return [
+        Decoder("LinkOffer", _struct(LinkOffer), offer),
+        Decoder("read_link_offer", lambda data: read_link_offer(data, code, url, NOW), offer),
+        Decoder("LinkPackage", _struct(LinkPackage), encode(package)),
+        Decoder("open_link_package", lambda data: open_link_package(pending, data, NOW), made.sealed_package),
+        Decoder("link code", lambda data: parse_link_code(data.decode("latin-1")), format_link_code(code).encode()),
+        Decoder("link QR code", lambda data: parse_link_scan(data.decode("latin-1"), url), pending.qr_text.encode()),
+    ]
 
 
 def _welcome(relay: Relay, alice: Person, bob: Person) -> bytes:

@@ -34,6 +34,8 @@ REVEALS = {
     "crypto.attachments": "calls the AEAD of attachments",
     "crypto.identity.accounts": "derives the root key from the recovery phrase",
     "crypto.identity.organisation": "calls the AEAD of the organisation's key file",
+    "crypto.identity.link_codes": "writes the code of a link for the new device's screen, and its check",
+    "crypto.identity.linking": "stretches the code of a link by Argon2id",
     "crypto.mls.stored_rows": "writes state for the encrypted store",
     "crypto.mls.secret_tree": "writes its rows for the encrypted store",
     "crypto.mls.treekem": "seals path secrets to their receivers",

@@ -10,22 +10,27 @@ from dataclasses import dataclass
 import pytest
 
 from crypto.errors import AuthenticationError
-from crypto.identity import accounts, device_list, revocations, roles, sessions
+from crypto.identity import accounts, device_list, linking, revocations, roles, sessions
 from crypto.identity.accounts import certify_device, certify_signing_key, verify_device, verify_signing_key
 from crypto.identity.device_list import sign_device_list, verify_device_list
+from crypto.identity.link_codes import LinkCode
+from crypto.identity.linking import derive_link_offer, read_link_offer
 from crypto.identity.revocations import sign_revocations, verify_revocations
 from crypto.identity.roles import Role, RoleChain, RoleGrant, certify_role, verify_role
 from crypto.identity.sessions import SessionAnswer, verify_session_answer
 from crypto.identity.signing import SignedLabel
 from crypto.mls.key_package import verify_key_package_signature
 from crypto.mls.tree_nodes import LeafIndex, leaf_node_tbs, verify_leaf_node
-from crypto.suites import SUITES, encode_sign_content, sign_ed25519
+from crypto.secret import Secret
+from crypto.suites import SUITES, X_WING, encode_sign_content, sign_ed25519
 from crypto.wire import encode, encode_unsigned
 from tests.crypto.identities import NOW, Device, key_package, key_pair, secret
+from tests.crypto.links import cheap_argon2id
 
 KEYS = key_pair("one key in every role")  # so that nothing but the label tells the kinds apart
 URL, CHALLENGE = "https://desk.example.org", secret("challenge").reveal()
 SUITE = SUITES[1]
+CODE = LinkCode("7K2Q", Secret(b"M9XA4"))
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,8 @@ def kinds() -> dict[str, Kind]:
     role = certify_role(KEYS, grant, bytes(16)).certificate
     statement = sign_revocations(KEYS, 1, NOW, NOW + 1, frozenset())
     current = verify_revocations(encode(statement), KEYS.public, None, NOW)
+    with cheap_argon2id():
+        offer = derive_link_offer(URL, NOW, CODE, KEYS, X_WING.derive_key_pair(secret("offer"))).offer
     package = key_package(SUITE, Device(KEYS, device_certificate, chain))
     leaf = package.leaf_node
 
@@ -93,6 +100,11 @@ def kinds() -> dict[str, Kind]:
             SignedLabel.REVOCATION_STATEMENT,
             encode_unsigned(statement),
             lambda s: verify_revocations(encode(signed(statement, s)), KEYS.public, None, NOW),
+        ),
+        "LinkOffer": Kind(
+            SignedLabel.LINK_OFFER,
+            encode_unsigned(offer),
+            lambda s: read_link_offer(encode(signed(offer, s)), CODE, URL, NOW),
         ),
         "LeafNode": Kind(
             "MLS 1.0 LeafNodeTBS",
@@ -144,3 +156,4 @@ def test_every_label_is_tested_and_names_its_struct_and_version() -> None:
         owner, version, name = label.split(" ")
         assert (owner, version) == ("Sealdesk", "1.0")
         assert any(hasattr(module, name) for module in (accounts, device_list, revocations, roles, sessions))
+        assert any(hasattr(module, name) for module in (accounts, device_list, linking, sessions))
