@@ -163,6 +163,11 @@ def encode(annotation: Any, value: Any) -> bytes:
     return wire.encode_as(annotation, value)
 
 
+def test_what_has_no_signature_has_no_unsigned_form() -> None:
+    with pytest.raises(KeyError):
+        wire.encode_unsigned(tree_nodes.Lifetime(1, 2))
+
+
 def test_a_kept_struct_holds_what_it_was_decoded_from() -> None:
     """So what came is hashed and passed on without encoding it again."""
     encoded = wire.encode(tree_nodes.Capabilities((headers.ProtocolVersion.MLS10,), (1, 2), (), (), ()))
