@@ -155,5 +155,5 @@ def test_every_label_is_tested_and_names_its_struct_and_version() -> None:
     for label in SignedLabel:
         owner, version, name = label.split(" ")
         assert (owner, version) == ("Sealdesk", "1.0")
-        assert any(hasattr(module, name) for module in (accounts, device_list, revocations, roles, sessions))
-        assert any(hasattr(module, name) for module in (accounts, device_list, linking, sessions))
+        homes = (accounts, device_list, linking, revocations, roles, sessions)
+        assert any(hasattr(module, name) for module in homes)
