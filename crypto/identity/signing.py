@@ -31,6 +31,7 @@ class SignedLabel(StrEnum):
     DEVICE_CERTIFICATE = "Sealdesk 1.0 DeviceCertificate"
     DEVICE_LIST = "Sealdesk 1.0 DeviceList"
     SESSION_ANSWER = "Sealdesk 1.0 SessionAnswer"
+    PROFILE_MANIFEST = "Sealdesk 1.0 ProfileManifest"
 
 
 class SignedObject(Protocol):

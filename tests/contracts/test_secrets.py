@@ -32,6 +32,8 @@ REVEALS = {
     "crypto.kem": "calls the KEM primitives",
     "crypto.suites": "calls the hash, AEAD and signature primitives",
     "crypto.attachments": "calls the AEAD of attachments",
+    "crypto.profile.fields": "checks and gives out what a person wrote; calls the KDF and AEAD of fields",
+    "crypto.profile.own": "decodes the keys that come from a store or another device",
     "crypto.identity.accounts": "derives the root key from the recovery phrase",
     "crypto.mls.stored_rows": "writes state for the encrypted store",
     "crypto.mls.secret_tree": "writes its rows for the encrypted store",

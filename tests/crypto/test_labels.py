@@ -17,6 +17,8 @@ from crypto.identity.sessions import SessionAnswer, verify_session_answer
 from crypto.identity.signing import SignedLabel
 from crypto.mls.key_package import verify_key_package_signature
 from crypto.mls.tree_nodes import LeafIndex, leaf_node_tbs, verify_leaf_node
+from crypto.profile import manifest as profile_manifest
+from crypto.profile import sign_manifest, verify_manifest
 from crypto.suites import SUITES, encode_sign_content, sign_ed25519
 from crypto.wire import encode_unsigned
 from tests.crypto.identities import NOW, Device, key_package, key_pair, secret
@@ -41,6 +43,7 @@ def kinds() -> dict[str, Kind]:
     device_certificate = certify_device(KEYS, certificate, KEYS.public, NOW)
     chain = accounts.DeviceChain(certificate, device_certificate)
     devices = sign_device_list(KEYS, certificate, 1, frozenset({bytes(20)}), NOW)
+    profile = sign_manifest(KEYS, certificate, None, [], frozenset(), NOW)
     answer = SessionAnswer(URL.encode(), accounts.device_id_of(KEYS.public), CHALLENGE, b"")
     package = key_package(SUITE, Device(KEYS, device_certificate, chain))
     leaf = package.leaf_node
@@ -66,6 +69,11 @@ def kinds() -> dict[str, Kind]:
             SignedLabel.DEVICE_LIST,
             encode_unsigned(devices),
             lambda s: verify_device_list(signed(devices, s), certificate, None),  # type: ignore[arg-type]  # one helper for all signed structs
+        ),
+        "ProfileManifest": Kind(
+            SignedLabel.PROFILE_MANIFEST,
+            encode_unsigned(profile),
+            lambda s: verify_manifest(signed(profile, s), signing_key, None),  # type: ignore[arg-type]  # one helper for all signed structs
         ),
         "SessionAnswer": Kind(
             SignedLabel.SESSION_ANSWER,
@@ -121,4 +129,4 @@ def test_every_label_is_tested_and_names_its_struct_and_version() -> None:
     for label in SignedLabel:
         owner, version, name = label.split(" ")
         assert (owner, version) == ("Sealdesk", "1.0")
-        assert any(hasattr(module, name) for module in (accounts, device_list, sessions))
+        assert any(hasattr(module, name) for module in (accounts, device_list, profile_manifest, sessions))
