@@ -5,9 +5,10 @@
     keys, sealed = set_field(keys, manifest, "Passport number", text_value(FieldType.TEXT, "C01X00T47"))
     manifest = sign_manifest(signer, certificate, manifest, [sealed], frozenset(), now)
 
-A change counts when the server has taken manifest and fields together; until then the former keys are the keys. So two
-devices that change at once end well: one is refused, fetches, opens the profile, and does its change again. A device
-that has not seen the newest version of a field cannot change or show it: it might go back to a key that was rotated.
+A change counts when the server has taken manifest and fields together; until then the former keys are the keys. Store
+the next ones beside them before sending: after a rotation nothing else opens the field. Two devices that change at once
+end well: one is refused, fetches, opens the profile, and does its change again. A device that has not seen the newest
+version of a field cannot change or show it: it might go back to a key that was rotated.
 
 Who was granted a field reads its later values too, because a new value is sealed under the same key. `rotate_field`
 ends that: a new key, which only those have who are granted the field anew. Nothing takes back what was read before.
