@@ -18,7 +18,8 @@
     │   └── UsageError              a bug in the calling code
     ├── IdentityError               a person or device is not who it claims to be: drop, tell the user
     │   └── Stale                   what would show it is out of date: fetch the newest, then try again
-    └── PolicyViolation             a member did what its role forbids: drop, tell the user
+    ├── PolicyViolation             a member did what its role forbids: drop, tell the user
+    └── AccessWithdrawn             its owner no longer shows it to us: ask the owner
 """
 
 from __future__ import annotations
@@ -104,3 +105,7 @@ class Stale(IdentityError):
 
 class PolicyViolation(CryptoError):
     """A member did what its role or the chat's policy forbids."""
+
+
+class AccessWithdrawn(CryptoError):
+    """What was shown to us once is shown no longer: nothing is wrong, and only its owner can show it again."""

@@ -34,6 +34,7 @@ class SignedLabel(StrEnum):
     ROLE_CERTIFICATE = "Sealdesk 1.0 RoleCertificate"
     REVOCATION_STATEMENT = "Sealdesk 1.0 RevocationStatement"
     LINK_OFFER = "Sealdesk 1.0 LinkOffer"
+    PROFILE_MANIFEST = "Sealdesk 1.0 ProfileManifest"
 
 
 class SignedObject(Protocol):

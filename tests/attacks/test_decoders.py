@@ -45,12 +45,31 @@ from crypto.mls.group import GroupConfig, external_join, join, verify_group_info
 from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.tree_nodes import RatchetTreeNodes
 from crypto.mls.verified_key_package import verify_key_package
+from crypto.profile import (
+    Answer,
+    FieldAnswer,
+    FieldRequest,
+    GrantBook,
+    Person,
+    ProfileManifest,
+    RequestedField,
+    SealedField,
+    decode_profile_keys,
+    decode_profile_message,
+    encode_profile_keys,
+    encode_profile_message,
+    make_grants,
+    open_own_profile,
+    verify_manifest,
+)
 from crypto.secret import Secret
 from crypto.wire import decode, decode_as, encode, encode_as
 from protocol import api, frames
 from protocol.invitations import format_invitation, parse_invitation
-from tests.client_lib.engine.world import NOW_MS, Person, Relay, settle
+from tests.client_lib.engine import world
+from tests.client_lib.engine.world import NOW_MS, Relay, settle
 from tests.crypto import identities, organisations
+from tests.crypto.profiles import Owner, owner, scan
 
 NOW = NOW_MS // 1000
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
@@ -70,7 +89,7 @@ class Decoder:
 @cache
 def decoders() -> dict[str, Decoder]:
     relay = Relay()
-    alice, bob = Person(relay, 1), Person(relay, 2)
+    alice, bob = world.Person(relay, 1), world.Person(relay, 2)
     chat = alice.create_chat("private", bob)
     settle(alice, bob)
     group = bob.engine.chats[chat].group  # before the two messages below
@@ -158,12 +177,13 @@ def decoders() -> dict[str, Decoder]:
             format_invitation(bytes(range(16))).encode(),
             (ValueError,),
         ),
+        *_profile_decoders(),
     ]
     known += _linking(bob)
     return {decoder.name: decoder for decoder in known}
 
 
-def _linking(bob: Person) -> list[Decoder]:
+def _linking(bob: world.Person) -> list[Decoder]:
     """What passes between two devices of which one is linked, by screen and by server."""
     identity, url = bob.identity, bob.identity.server_url
     pending = generate_link_offer(url, NOW)
@@ -194,7 +214,41 @@ def _linking(bob: Person) -> list[Decoder]:
     ]
 
 
-def _welcome(relay: Relay, alice: Person, bob: Person) -> bytes:
+def _profile_decoders() -> list[Decoder]:
+    alice = owner("alice")
+    alice.set("Passport number", "C01X00T47")
+    alice.set("Passport", scan())
+    name, field = "Passport number", alice.sealed("Passport number")
+    book = GrantBook().add(alice.keys.field(name), Person(bytes(20)), frozenset({bytes(20)}), NOW)
+    request = FieldRequest(bytes(16), bytes(20), b"for your contract", (RequestedField(b"A", scan().type),))
+    said = {
+        "grants": make_grants(alice.keys, alice.newest, [name, "Passport"]),
+        "request": request,
+        "answer": FieldAnswer(bytes(16), (Answer.YES,)),
+    }
+    return [
+        Decoder(
+            "verify_manifest",
+            lambda data: verify_manifest(decode(ProfileManifest, data), alice.signing_key, alice.manifest),
+            encode(alice.newest.manifest),
+        ),
+        Decoder("open_own_profile", lambda data: _open_profile(alice, decode(SealedField, data)), encode(field)),
+        Decoder(
+            "profile keys", lambda data: decode_profile_keys(Secret(data)), encode_profile_keys(alice.keys).reveal()
+        ),
+        Decoder("grant book", _struct(GrantBook), encode(book)),
+        *(
+            Decoder(f"profile message, {kind}", decode_profile_message, encode_profile_message(message).reveal())
+            for kind, message in said.items()
+        ),
+    ]
+
+
+def _open_profile(alice: Owner, field: SealedField) -> None:
+    open_own_profile(alice.keys, alice.newest, [field, alice.sealed("Passport")])
+
+
+def _welcome(relay: Relay, alice: world.Person, bob: world.Person) -> bytes:
     """A Welcome to bob that nobody has used yet."""
     alice.create_chat("group", bob)
     while alice.outgoing or alice.incoming:

@@ -32,6 +32,8 @@ REVEALS = {
     "crypto.kem": "calls the KEM primitives",
     "crypto.suites": "calls the hash, AEAD and signature primitives",
     "crypto.attachments": "calls the AEAD of attachments",
+    "crypto.profile.fields": "checks and gives out what a person wrote; calls the KDF and AEAD of fields",
+    "crypto.profile.own": "decodes the keys that come from a store or another device",
     "crypto.identity.accounts": "derives the root key from the recovery phrase",
     "crypto.identity.organisation": "calls the AEAD of the organisation's key file",
     "crypto.identity.link_codes": "writes the code of a link for the new device's screen, and its check",

@@ -21,6 +21,8 @@ from crypto.identity.sessions import SessionAnswer, verify_session_answer
 from crypto.identity.signing import SignedLabel
 from crypto.mls.key_package import verify_key_package_signature
 from crypto.mls.tree_nodes import LeafIndex, leaf_node_tbs, verify_leaf_node
+from crypto.profile import manifest as profile_manifest
+from crypto.profile import sign_manifest, verify_manifest
 from crypto.secret import Secret
 from crypto.suites import SUITES, X_WING, encode_sign_content, sign_ed25519
 from crypto.wire import encode, encode_unsigned
@@ -48,6 +50,7 @@ def kinds() -> dict[str, Kind]:
     device_certificate = certify_device(KEYS, certificate, KEYS.public, NOW)
     chain = accounts.DeviceChain(certificate, device_certificate)
     devices = sign_device_list(KEYS, certificate, 1, frozenset({bytes(20)}), NOW)
+    profile = sign_manifest(KEYS, certificate, None, [], frozenset(), NOW)
     answer = SessionAnswer(URL.encode(), accounts.device_id_of(KEYS.public), CHALLENGE, b"")
     grant = RoleGrant(accounts.account_id_of(KEYS.public), Role.ADMIN, "", NOW, NOW + 1, signing_key_version=1)
     role = certify_role(KEYS, grant, bytes(16)).certificate
@@ -79,6 +82,11 @@ def kinds() -> dict[str, Kind]:
             SignedLabel.DEVICE_LIST,
             encode_unsigned(devices),
             lambda s: verify_device_list(signed(devices, s), certificate, None),  # type: ignore[arg-type]  # one helper for all signed structs
+        ),
+        "ProfileManifest": Kind(
+            SignedLabel.PROFILE_MANIFEST,
+            encode_unsigned(profile),
+            lambda s: verify_manifest(signed(profile, s), signing_key, None),  # type: ignore[arg-type]  # one helper for all signed structs
         ),
         "SessionAnswer": Kind(
             SignedLabel.SESSION_ANSWER,
@@ -155,5 +163,5 @@ def test_every_label_is_tested_and_names_its_struct_and_version() -> None:
     for label in SignedLabel:
         owner, version, name = label.split(" ")
         assert (owner, version) == ("Sealdesk", "1.0")
-        homes = (accounts, device_list, linking, revocations, roles, sessions)
+        homes = (accounts, device_list, linking, profile_manifest, revocations, roles, sessions)
         assert any(hasattr(module, name) for module in homes)
