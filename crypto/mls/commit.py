@@ -16,7 +16,6 @@ from crypto.mls.extensions import Extension
 from crypto.mls.former_epochs import remember
 from crypto.mls.framing import AuthenticatedContent, CommitAuth, FramedContent
 from crypto.mls.headers import MemberSender, WireFormat
-from crypto.mls.key_package import with_leaf_extensions
 from crypto.mls.key_schedule import (
     EpochSecrets,
     GroupContext,
@@ -27,6 +26,7 @@ from crypto.mls.key_schedule import (
     verify_confirmation_tag,
     welcome_secret,
 )
+from crypto.mls.own_leaf import with_leaf_extensions
 from crypto.mls.proposal_list import Changes, apply_proposals, check_members, resolve
 from crypto.mls.proposals import CheckedProposal, Commit, ProposalByReference, ProposalByValue
 from crypto.mls.protection import sign_framed_content, with_confirmation_tag

@@ -1,7 +1,9 @@
 """The messages of a group, in and out (RFC 9420 §6): the meeting of `protection` and a member's state.
 
-Owns the order of checks on a received message: group and epoch, then who says that it is from them, then the keys, then
-the signature. Only a message that passed all of them advances the secret tree (rule R5). What it means comes after.
+Owns the order of checks on a received message. A private one: group and epoch, then who says that it is from them, then
+the keys, then the signature. A public one: whether we take any (F20), group and epoch, then a member's membership MAC
+before anybody is looked up, then the signature. Only a message that passed all of them advances the secret tree (rule
+R5). What it means comes after.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from crypto.errors import RuleViolation
-from crypto.mls.extensions import Extension, external_senders
-from crypto.mls.headers import ExternalSenderIndex, Outsider
+from crypto.mls.extensions import Extension
+from crypto.mls.headers import Outsider
 from crypto.mls.key_package import KeyPackage
 from crypto.mls.proposals import (
     PROPOSALS_MAX,
@@ -65,29 +65,14 @@ def check_proposal(
 
     The signature of its message has been verified. Raises `InvalidMessage`, or `Unsupported`.
     """
-    if isinstance(sender, ExternalSenderIndex):
-        rules.f15_external_sender_may_propose(proposal)
-    match proposal:
-        case Add():
-            key_package_rules.k1_suite(state.suite, proposal.key_package)
-            verified = check_key_package(proposal.key_package, state.config)
-            leaf_rules.l10_lifetime_of_received_leaf(lifetime_of_leaf(verified.leaf), state.config, now)
-        case Update():
-            assert isinstance(sender, int), "rules F13 and F15 keep others out"
-            _check_update(state, proposal.leaf_node, sender)
-        case Remove():
-            rules.p3_removes_member(state.tree, proposal)
-        case PreSharedKey():
-            rules.p4_psk_nonce(state.suite, proposal.psk)
-            rules.p5_psk_usage(proposal.psk)
-        case GroupContextExtensions():
-            check_group_context_extensions(proposal.extensions)
-        case ExternalInit():
-            rules.p7_external_init(sender)
-        case ReInit():
-            check_group_context_extensions(proposal.extensions)
-        case _:
-            assert_never(proposal)
+    rules.check_single(state.suite, state.tree, proposal, sender)
+    if isinstance(proposal, Add):
+        key_package_rules.k1_suite(state.suite, proposal.key_package)
+        verified = check_key_package(proposal.key_package, state.config)
+        leaf_rules.l10_lifetime_of_received_leaf(lifetime_of_leaf(verified.leaf), state.config, now)
+    elif isinstance(proposal, Update):
+        assert isinstance(sender, int), "rules F13 and F15 keep others out"
+        _check_update(state, proposal.leaf_node, sender)
     return CheckedProposal(proposal, sender, reference)
 
 
@@ -105,14 +90,6 @@ def _check_update(state: GroupState, leaf: LeafNode, sender: LeafIndex) -> None:
     leaf_rules.check_leaf(state.suite, leaf, UpdateSource)
     leaf_rules.l14_new_encryption_key(leaf, state.leaf(sender))
     verify_leaf_node(state.suite, leaf, state.context.group_id, sender)
-
-
-def check_group_context_extensions(extensions: tuple[Extension, ...]) -> None:
-    """Judge a list of GroupContext extensions by itself (§12.1.7, §13.4), the ones that we understand by content."""
-    leaf_rules.l17_group_context_extensions(extensions)
-    leaf_rules.l18_extension_types_unique(extensions)
-    leaf_rules.required_capabilities(extensions)
-    external_senders(extensions)
 
 
 def resolve(

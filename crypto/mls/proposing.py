@@ -9,8 +9,8 @@ from crypto.mls import messages
 from crypto.mls.extensions import Extension
 from crypto.mls.framing import FramedContent, ProposalContent
 from crypto.mls.headers import ExternalSenderIndex, NewMemberProposalSender, WireFormat
-from crypto.mls.key_package import with_leaf_extensions
 from crypto.mls.mls_message import encode_message
+from crypto.mls.own_leaf import with_leaf_extensions
 from crypto.mls.proposal_list import check_proposal
 from crypto.mls.proposals import AnyProposal, CheckedProposal, Update
 from crypto.mls.protection import protect_public, sign_framed_content

@@ -28,7 +28,7 @@ from crypto.mls.proposals import (
     GroupContextExtensions,
     Remove,
 )
-from crypto.mls.rules import leaf as leaf_rules
+from crypto.mls.rules import extensions as extension_rules
 from crypto.mls.rules import message as message_rules
 from crypto.mls.tree_nodes import UpdatePath
 from crypto.mls.welcome import Welcome
@@ -179,7 +179,7 @@ def test_c10_we_make_no_longer_list_of_extensions_than_others_read(world: World)
     many = tuple(Extension(0xF000 + number, b"") for number in range(EXTENSIONS_MAX + 1))
     assert_refused_with(UsageError, lambda: sender.propose_extensions(many, now=NOW), sender)
     sender.propose_extensions(many[1:], now=NOW)
-    with off(leaf_rules.missing_capability):
+    with off(extension_rules.require_support):
         sender.commit(now=NOW, extensions=many[1:])
         assert_refused_with(UsageError, lambda: sender.commit(now=NOW, extensions=many), sender)
 

@@ -21,6 +21,7 @@ from crypto.mls.extensions import (
 )
 from crypto.mls.group import create_group, external_join, generate_key_package
 from crypto.mls.proposals import ProposalType
+from crypto.mls.rules import extensions as extension_rules
 from crypto.mls.rules import leaf as rules
 from crypto.mls.tree_nodes import Lifetime
 from crypto.suites import SUITES, CipherSuite
@@ -33,8 +34,8 @@ Extensions = tuple[Extension, ...]
 
 BREACHES: dict[str, tuple[str, Rule, Extensions]] = {
     "unlisted": ("L6", rules.l6_own_extensions, (UNLISTED,)),
-    "of another place": ("L17", rules.l17_leaf_extensions, (Extension(ExtensionType.RATCHET_TREE, b""),)),
-    "twice": ("L18", rules.l18_extension_types_unique, (Extension(1, b"1"), Extension(1, b"2"))),
+    "of another place": ("L17", extension_rules.l17_leaf_extensions, (Extension(ExtensionType.RATCHET_TREE, b""),)),
+    "twice": ("L18", extension_rules.l18_extension_types_unique, (Extension(1, b"1"), Extension(1, b"2"))),
 }
 every_breach = pytest.mark.parametrize("rule, check, extensions", BREACHES.values(), ids=BREACHES)
 
@@ -102,8 +103,12 @@ def test_the_ids_are_those_of_the_table() -> None:
         ("L9", rules.l9_lifetime_of_sent_leaf, {"lifetime": Lifetime(NOW + 2 * 3600, NOW + DAY_S)}),
         ("L9", rules.l9_lifetime_of_sent_leaf, {"lifetime": Lifetime(NOW - DAY_S, NOW - 2 * 3600)}),
         ("L11", rules.l11_total_lifetime, {"lifetime": Lifetime(NOW - 1, 2**64 - 1)}),
-        ("L17", rules.l17_group_context_extensions, {"extensions": (Extension(ExtensionType.EXTERNAL_PUB, b""),)}),
-        ("L18", rules.l18_extension_types_unique, {"extensions": REQUIRED * 2}),
+        (
+            "L17",
+            extension_rules.l17_group_context_extensions,
+            {"extensions": (Extension(ExtensionType.EXTERNAL_PUB, b""),)},
+        ),
+        ("L18", extension_rules.l18_extension_types_unique, {"extensions": REQUIRED * 2}),
     ],
 )
 @pytest.mark.breaks("L3", "L9", "L11", "L17", "L18")

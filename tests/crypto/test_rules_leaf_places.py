@@ -15,6 +15,7 @@ from crypto.mls.extensions import Extension, ExtensionType
 from crypto.mls.group import Group, StagedCommit, verify_group_info, verify_key_package
 from crypto.mls.mls_message import encode_message
 from crypto.mls.proposals import Add, Update
+from crypto.mls.rules import extensions as extension_rules
 from crypto.mls.rules import leaf as rules
 from crypto.mls.verified_key_package import VerifiedKeyPackage
 from tests.crypto.forge import (
@@ -76,16 +77,20 @@ BREACHES = {
         "L15", (rules.l15_signature_key,), lambda leaf: replace(leaf, signature_key=b""), can_be_signed=False
     ),
     "holds a ratchet tree": Wrong(
-        "L17", (rules.l17_leaf_extensions,), holding(Extension(ExtensionType.RATCHET_TREE, b""))
+        "L17", (extension_rules.l17_leaf_extensions,), holding(Extension(ExtensionType.RATCHET_TREE, b""))
     ),
     "holds required capabilities": Wrong(
-        "L17", (rules.l17_leaf_extensions,), holding(Extension(ExtensionType.REQUIRED_CAPABILITIES, b"\0\0\0"))
+        "L17",
+        (extension_rules.l17_leaf_extensions,),
+        holding(Extension(ExtensionType.REQUIRED_CAPABILITIES, b"\0\0\0")),
     ),
     "is marked as a last-resort package": Wrong(
-        "L17", (rules.l17_leaf_extensions,), holding(Extension(ExtensionType.LAST_RESORT_KEY_PACKAGE, b""))
+        "L17", (extension_rules.l17_leaf_extensions,), holding(Extension(ExtensionType.LAST_RESORT_KEY_PACKAGE, b""))
     ),
     "holds two extensions of a type": Wrong(
-        "L18", (rules.l18_extension_types_unique,), holding(*(Extension(ExtensionType.APPLICATION_ID, b"1"),) * 2)
+        "L18",
+        (extension_rules.l18_extension_types_unique,),
+        holding(*(Extension(ExtensionType.APPLICATION_ID, b"1"),) * 2),
     ),
     "has an encryption key of low order": Wrong(
         "L20",
