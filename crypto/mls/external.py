@@ -152,7 +152,7 @@ def _check_proposals(suite: CipherSuite, tree: RatchetTree, proposals: Sequence[
     for proposal in proposals:
         list_rules.check_single(suite, tree, proposal, sender)
     checked = [CheckedProposal(proposal, sender, None) for proposal in proposals]
-    list_rules.q7_psk_ids_unique(checked)
+    list_rules.q7_psk_ids_unique([proposal.psk for proposal in proposals if isinstance(proposal, PreSharedKey)])
     return checked
 
 

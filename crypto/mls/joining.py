@@ -83,6 +83,7 @@ def open_welcome(
         raise UsageError("the key package was made under another signature key")
     suite = suite_of(welcome.cipher_suite)
     secrets = _open_group_secrets(suite, welcome, entry, bundle)
+    rules.check_group_secrets(suite, secrets)
     link = rules.w3_reinit_or_branch_alone(secrets.psks)
     lookup = find_psk if previous is None else own_psks_first(previous, find_psk)
     psk_secret = derive_psk_secret(suite, find_psks("W3", secrets.psks, lookup))

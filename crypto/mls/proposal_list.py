@@ -7,7 +7,7 @@ A committer chooses by `choose_proposals`, which keeps what makes a valid list, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -39,6 +39,9 @@ from crypto.mls.rules import proposal_list as rules
 from crypto.mls.state import GroupState
 from crypto.mls.tree_nodes import LeafIndex, LeafNode, UpdateSource, verify_leaf_node
 from crypto.mls.verified_key_package import VerifiedKeyPackage, check_key_package, lifetime_of_leaf
+
+ATTEMPTS_MAX = 48
+"""How many lists are judged to find what can be committed together: some eight clashes among a hundred proposals."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -202,7 +205,7 @@ def choose_proposals(state: GroupState, own: Sequence[CheckedProposal], find_psk
         return _judge(state, [*candidates, *own])
     except RuleViolation:
         _judge(state, own)
-        return _judge(state, [*_valid_part(state, [], candidates, own), *own])
+        return _judge(state, [*_valid_part(state, [], candidates, own, iter(range(ATTEMPTS_MAX))), *own])
 
 
 def _one_change_per_leaf(state: GroupState, own: Sequence[CheckedProposal]) -> list[CheckedProposal]:
@@ -239,16 +242,15 @@ def _possible_adds(
     """
     replaced = [c.proposal.extensions for c in own if isinstance(c.proposal, GroupContextExtensions)]
     extensions = replaced[0] if replaced else state.context.extensions
-    taken: set[bytes] = set()
+    taken: set[tuple[str, bytes]] = set()
     kept = []
     for checked in candidates:
         if isinstance(checked.proposal, Add):
-            package = checked.proposal.key_package
-            keys = {package.leaf_node.signature_key, package.leaf_node.encryption_key, package.init_key}
-            is_first = taken.isdisjoint(keys)
-            taken |= keys
-            if not is_first or not _may_be_added(state, package, extensions, now):
+            package, leaf = checked.proposal.key_package, checked.proposal.key_package.leaf_node
+            keys = {("signs", leaf.signature_key), ("opens", leaf.encryption_key), ("joins", package.init_key)}
+            if not taken.isdisjoint(keys) or not _may_be_added(state, package, extensions, now):
                 continue
+            taken |= keys
         kept.append(checked)
     return kept
 
@@ -273,16 +275,22 @@ def _valid_part(
     chosen: list[CheckedProposal],
     candidates: list[CheckedProposal],
     own: Sequence[CheckedProposal],
+    attempts: Iterator[int],
 ) -> list[CheckedProposal]:
-    """`chosen` and those candidates that stay valid with it, found by halving: few clashes cost few attempts."""
+    """`chosen` and those candidates that stay valid with it, found by halving: few clashes cost few attempts.
+
+    What is not found in as many as there are waits: a flood of clashes costs its sender's proposals, and ours no time.
+    """
+    if next(attempts, None) is None:
+        return chosen
     try:
         _judge(state, [*chosen, *candidates, *own])
     except RuleViolation:
         if len(candidates) == 1:
             return chosen
         half = len(candidates) // 2
-        chosen = _valid_part(state, chosen, candidates[:half], own)
-        return _valid_part(state, chosen, candidates[half:], own)
+        chosen = _valid_part(state, chosen, candidates[:half], own, attempts)
+        return _valid_part(state, chosen, candidates[half:], own, attempts)
     return [*chosen, *candidates]
 
 

@@ -132,10 +132,16 @@ def c10_proposals_bounded(proposals: Mapping[bytes, CheckedProposal], one_more: 
     """A sender has a bounded number of proposals in one epoch, §2.1.2.
 
     Of each sender, not of all together: whoever floods the group must not decide which proposals of others are kept,
-    nor may that depend on how our own on their way cross theirs.
+    nor may that depend on how our own on their way cross theirs. Whoever is outside counts as one sender, for it can be
+    as many as it likes.
     """
-    if sum(checked.sender == one_more.sender for checked in proposals.values()) >= PENDING_MAX:
+    sender = _member_or_none(one_more)
+    if sum(_member_or_none(each) == sender for each in proposals.values()) >= PENDING_MAX:
         raise RuleViolation("C10", "too many proposals of one sender in one epoch")
+
+
+def _member_or_none(checked: CheckedProposal) -> int | None:
+    return checked.sender if isinstance(checked.sender, int) else None
 
 
 def d1_nothing_pending(proposals: Mapping[bytes, CheckedProposal]) -> None:

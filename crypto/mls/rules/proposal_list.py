@@ -65,7 +65,7 @@ def check_list(proposals: Sequence[CheckedProposal], committer: LeafIndex) -> No
     q3_committer_stays(proposals, committer)
     q4_one_change_per_leaf(proposals)
     q5_added_clients_distinct(proposals)
-    q7_psk_ids_unique(proposals)
+    q7_psk_ids_unique([checked.proposal.psk for checked in proposals if isinstance(checked.proposal, PreSharedKey)])
     q8_one_group_context_extensions(proposals)
     q9_reinit_alone(proposals)
 
@@ -158,9 +158,8 @@ def q6_added_client_is_new(leaf: LeafNode, roster: Roster) -> None:
         raise RuleViolation("Q6", "an added client is in the group already")
 
 
-def q7_psk_ids_unique(proposals: Sequence[CheckedProposal]) -> None:
+def q7_psk_ids_unique(ids: Sequence[PreSharedKeyID]) -> None:
     """No PreSharedKeyID is named twice, §12.2."""
-    ids = [checked.proposal.psk for checked in proposals if isinstance(checked.proposal, PreSharedKey)]
     if len(set(ids)) != len(ids):
         raise RuleViolation("Q7", "a PSK is named twice")
 

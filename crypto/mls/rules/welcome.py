@@ -17,10 +17,12 @@ from crypto.mls.proposals import ReInit
 from crypto.mls.psk import PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.rules.extensions import require_support
+from crypto.mls.rules.proposal_list import p4_psk_nonce, q7_psk_ids_unique
 from crypto.mls.tree_math import direct_path, node_of
 from crypto.mls.tree_nodes import Capabilities, LeafIndex, LeafNode, NodeIndex, ParentNode
 from crypto.mls.treekem import PrivateKeys
-from crypto.mls.welcome import EncryptedGroupSecrets, GroupInfo, Welcome
+from crypto.mls.welcome import EncryptedGroupSecrets, GroupInfo, GroupSecrets, Welcome
+from crypto.suites import CipherSuite
 
 
 def w1_one_entry_is_ours(
@@ -34,6 +36,23 @@ def w1_one_entry_is_ours(
     if bundle.key_package.cipher_suite != welcome.cipher_suite:
         raise RuleViolation("W1", "the Welcome is not of our key package's suite")
     return ours[0], bundle
+
+
+def check_group_secrets(suite: CipherSuite, secrets: GroupSecrets) -> None:
+    """Apply what a commit's PSKs must fulfil to those of a Welcome, and the size of the joiner secret (§12.4.3.1).
+
+    Else a joiner could follow its committer to where no member goes.
+    """
+    c8_joiner_secret(suite, secrets)
+    for psk_id in secrets.psks:
+        p4_psk_nonce(suite, psk_id)
+    q7_psk_ids_unique(secrets.psks)
+
+
+def c8_joiner_secret(suite: CipherSuite, secrets: GroupSecrets) -> None:
+    """A joiner secret is KDF.Nh bytes, §8: HMAC would take a shorter one, or one with zeros behind it, for another."""
+    if len(secrets.joiner_secret) != suite.hash_size:
+        raise RuleViolation("C8", "a joiner secret of the wrong size")
 
 
 def w3_reinit_or_branch_alone(psk_ids: Sequence[PreSharedKeyID]) -> ResumptionPSK | None:
