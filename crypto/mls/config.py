@@ -35,7 +35,11 @@ class GroupConfig:
     clock_behind_max_s: int = HOUR_S
     """How far our clock may be behind when we add someone: its leaf may begin so much later. It has not ended."""
     receive_tolerance_s: int = 90 * DAY_S
-    """How late we may read an Add. A member that was away must come to the same verdict as those who were not."""
+    """How late we may read an Add, so that a member that was away comes to the same verdict as those who were not.
+
+    Whoever commits an Add that ended nearly so long ago divides those who read before and after; an honest member adds
+    nobody whose lifetime has ended (rule L9).
+    """
     join_tolerance_s: int = 366 * DAY_S
     """How long a leaf in the tree of a group that we join may have been expired: a silent member blocks nobody."""
 

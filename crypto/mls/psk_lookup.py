@@ -16,7 +16,10 @@ from crypto.secret import Secret
 from crypto.suites import CipherSuite
 
 PSKLookup = Callable[[ExternalPSK | ResumptionPSK], Secret | None]
-"""Finds a pre-shared key by its name: the application keeps them. None: not known."""
+"""Finds a pre-shared key by its name: the application keeps them. None: not known.
+
+When we commit, what others propose is covered if it is found: so find only what all members can know (rule U10).
+"""
 
 
 def generate_psk_id(suite: CipherSuite, psk: ExternalPSK | ResumptionPSK) -> PreSharedKeyID:
