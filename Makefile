@@ -48,8 +48,9 @@ mutants: $(INSTALLED) ## Take each check of the MLS rules away, and expect a tes
 fuzz: $(INSTALLED) ## Fuzz everything that takes bytes into crypto, ten minutes a target (Linux on x86-64)
 	@$(VENV_PYTHON) -m tests.fuzzing $(ARGS)
 
-rules: $(INSTALLED) ## Write docs/mls-rules.md again from the code
+rules: $(INSTALLED) ## Write docs/mls-rules.md and docs/permissions.md again from the code
 	@$(VENV_PYTHON) -m tests.contracts.mls_rules $(ARGS)
+	@$(VENV_PYTHON) -m tests.contracts.permissions $(ARGS)
 
 surface: $(INSTALLED) ## Write the listing of public names again, for review
 	@$(VENV_PYTHON) -m tests.contracts.surface $(ARGS)

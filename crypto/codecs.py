@@ -1,7 +1,8 @@
 """The codecs that the presentation language of RFC 9420 §2.1 compiles to: one for each of its constructions.
 
 Each function makes an encoder and its decoder, from those of the parts where there are any. Which annotation means
-which codec is for `wire` to say; nothing here knows of annotations. Bad input raises `DecodeError` and nothing else.
+which codec is for `wire` to say; nothing here knows of annotations. Bad input raises `DecodeError` and nothing else; a
+value that has no encoding, or none that a decoder would take, raises `UsageError`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from crypto.errors import DecodeError
+from crypto.errors import DecodeError, UsageError
 from crypto.secret import Secret
 
 LENGTH_MAX = 2**30 - 1
@@ -29,7 +30,10 @@ def uint_codec(size: int) -> Codec:
     from_bytes = int.from_bytes
 
     def encode_uint(value: int) -> bytes:
-        return value.to_bytes(size, "big")
+        try:
+            return value.to_bytes(size, "big")
+        except OverflowError:
+            raise UsageError(f"{value} does not fit {size} bytes") from None
 
     def decode_uint(data: bytes, position: int, end: int) -> tuple[int, int]:
         after = position + size
@@ -59,7 +63,7 @@ def fixed_codec(size: int) -> Codec:
 
     def encode_fixed(value: bytes) -> bytes:
         if len(value) != size:
-            raise ValueError(f"{len(value)} bytes where {size} belong")
+            raise UsageError(f"{len(value)} bytes where {size} belong")
         return value
 
     def decode_fixed(data: bytes, position: int, end: int) -> tuple[bytes, int]:
@@ -82,7 +86,7 @@ def encode_length(length: int) -> bytes:
         return (0x4000 | length).to_bytes(2, "big")
     if length <= LENGTH_MAX:
         return (0x8000_0000 | length).to_bytes(4, "big")
-    raise ValueError(f"{length} bytes do not fit a vector")
+    raise UsageError(f"{length} bytes do not fit a vector")
 
 
 def _decode_length(data: bytes, position: int, end: int) -> tuple[int, int]:
@@ -136,10 +140,12 @@ SECRET = Codec(_encode_secret, _decode_secret)
 
 
 def vector_codec(item: Codec, items_max: int) -> Codec:
-    """`T x<V>`: items up to the end that a length prefix says, at most `items_max` (§2.1.2; rule C10)."""
+    """`T x<V>`: items up to the end that a length prefix says, at most `items_max` both ways (§2.1.2; rule C10)."""
     encode_item, decode_item = item
 
     def encode_vector(values: tuple[Any, ...]) -> bytes:
+        if len(values) > items_max:
+            raise UsageError(f"a vector of more than {items_max} items")
         return encode_opaque(b"".join(map(encode_item, values)))
 
     def decode_vector(data: bytes, position: int, end: int) -> tuple[tuple[Any, ...], int]:
@@ -231,7 +237,7 @@ def dependent_struct_codec(cls: type, fields: Sequence[tuple[str, Callable[[Sequ
             if codec is not None:
                 parts.append(codec.encode(values[-1]))
             elif values[-1] is not None:
-                raise ValueError(f"{cls.__name__}.{name} must be absent here")
+                raise UsageError(f"{cls.__name__}.{name} must be absent here")
         return b"".join(parts)
 
     def decode_struct(data: bytes, position: int, end: int) -> tuple[Any, int]:

@@ -7,7 +7,8 @@
     │   ├── InvalidMessage          drop the input: it changes nothing
     │   │   ├── DecodeError         not the bytes of what was asked for
     │   │   ├── AuthenticationError a signature, MAC or AEAD tag does not hold; one text, no detail
-    │   │   └── RuleViolation       well-formed and authentic, but against a named rule
+    │   │   └── RuleViolation       against a named rule. Received: drop it. Of ours: ask for something else
+    │   │       └── CommitFirst     commit, and ask again
     │   ├── SequenceError           valid bytes at the wrong moment
     │   │   ├── FutureEpoch         wait: an earlier message is missing
     │   │   ├── PastEpoch           drop: its keys are gone
@@ -16,8 +17,10 @@
     │   ├── Unsupported             we do not implement what was asked for
     │   └── UsageError              a bug in the calling code
     ├── IdentityError               a person or device is not who it claims to be: drop, tell the user
+    │   └── Stale                   what would show it is out of date: fetch the newest, then try again
     ├── PolicyViolation             a member did what its role forbids: drop, tell the user
-    └── ForkDetected                members have different histories of a chat: stop sending there, tell the user
+    ├── ForkDetected                members have different histories of a chat: stop sending there, tell the user
+    └── AccessWithdrawn             its owner no longer shows it to us: ask the owner
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ class MLSError(CryptoError):
 
 
 class InvalidMessage(MLSError):
-    """The input is not acceptable; drop it. No state has changed."""
+    """The input, or what was asked for, is not acceptable; drop it. No state has changed."""
 
 
 class DecodeError(InvalidMessage):
@@ -50,11 +53,19 @@ class AuthenticationError(InvalidMessage):
 
 
 class RuleViolation(InvalidMessage):
-    """A well-formed, authentic input breaks a rule of the protocol. `rule` is its id: see `crypto.mls.rules`."""
+    """A rule of the protocol is broken. `rule` is its id: see `crypto.mls.rules`.
+
+    On receipt the input breaks it, which need not be authentic: some rules are judged before the signature. From an
+    operation of ours, what was asked for would break it.
+    """
 
     def __init__(self, rule: str, text: str) -> None:
         super().__init__(f"{text} (rule {rule})")
         self.rule = rule
+
+
+class CommitFirst(RuleViolation):
+    """What was asked for is in order, but a commit must come before it (rules D1 and R8)."""
 
 
 class SequenceError(MLSError):
@@ -89,9 +100,17 @@ class IdentityError(CryptoError):
     """An account, device or certificate is not what it claims to be."""
 
 
+class Stale(IdentityError):
+    """Whether the claim holds cannot be told now: what would show it is missing or out of date. Fetch the newest."""
+
+
 class PolicyViolation(CryptoError):
     """A member did what its role or the chat's policy forbids."""
 
 
 class ForkDetected(CryptoError):
     """Members of a chat were led into different histories of it: somebody holds back or swaps commits."""
+
+
+class AccessWithdrawn(CryptoError):
+    """What was shown to us once is shown no longer: nothing is wrong, and only its owner can show it again."""

@@ -1,11 +1,11 @@
-"""What a server may check: headers, key packages, accounts and session answers, all without a secret.
+"""What a server may check: headers, key packages, accounts, session answers and roles, all without a secret.
 
 This is the whole of `crypto` that `backend` sees. Nothing here opens, decrypts or needs a private key; what these
 functions return is all that a server learns from what it relays. The members check everything again, and more: a
 server that skips or fakes a check here can lose or delay messages and cannot read or forge one.
 
 Every function raises `InvalidMessage` (`DecodeError`, `AuthenticationError`, `RuleViolation`) or `IdentityError` for
-bad input, and nothing else.
+bad input, and nothing else; `check_permission` raises `PolicyViolation`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ from crypto.identity.accounts import (
     verify_device,
 )
 from crypto.identity.device_list import DeviceList, VerifiedDevice, certify_leaf, verify_device_list, verify_listed
+from crypto.identity.organisation import organisation_id_of
+from crypto.identity.permissions import Action, Role, check_permission, may
+from crypto.identity.revocations import VerifiedRevocations, load_revocations, verify_revocations
+from crypto.identity.roles import VerifiedRole, verify_role
 from crypto.identity.sessions import verify_session_answer
 from crypto.mls import verified_key_package
 from crypto.mls.framing import PrivateMessage
@@ -34,21 +38,31 @@ from crypto.wire import decode
 
 __all__ = [
     "CHAT_SUITES",
+    "Action",
     "ContentType",
     "CryptoError",
     "DeviceCertificate",
     "KeyPackageHeader",
     "MessageHeader",
+    "Role",
     "VerifiedAccount",
     "VerifiedDevice",
+    "VerifiedRevocations",
+    "VerifiedRole",
     "WelcomeHeader",
     "account_id_of",
+    "check_permission",
     "device_id_of",
+    "load_revocations",
+    "may",
+    "organisation_id_of",
     "parse_device_certificate",
     "parse_message_header",
     "parse_welcome",
     "verify_account",
     "verify_key_package",
+    "verify_revocations",
+    "verify_role",
     "verify_session_answer",
 ]
 

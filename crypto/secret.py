@@ -40,5 +40,8 @@ class Secret:
     def __format__(self, _spec: str) -> str:
         return "Secret(redacted)"
 
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("a Secret has no state to show; `.reveal()` is the only way to its bytes")
+
     def __reduce_ex__(self, _protocol: object) -> NoReturn:
         raise TypeError("a Secret cannot be pickled or copied; pass the object itself")

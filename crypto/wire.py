@@ -28,7 +28,8 @@ another struct                 the struct, inline
 Decoding is strict: shortest length prefix, known tags, presence bytes 0 or 1, nothing left over. So encoding a decoded
 value gives the same bytes, and signatures may be checked over the re-encoding. Every length is checked against the
 bytes that are there before anything is allocated, and the items of a vector are counted, so that tiny ones do not fill
-the memory (rule C10). Only `DecodeError` comes out of bad input. What is done for each annotation stands in `codecs`.
+the memory (rule C10). Only `DecodeError` comes out of bad input, and only `UsageError` of a value that nobody could
+decode. What is done for each annotation stands in `codecs`.
 """
 
 from __future__ import annotations
@@ -137,7 +138,7 @@ def variant(tag: int) -> Callable[[type[T]], type[T]]:
 
 
 def encode(value: object) -> bytes:
-    """The encoding of a struct."""
+    """The encoding of a struct. Raises `UsageError`."""
     return _CODECS[type(value)].encode(value)
 
 
@@ -148,7 +149,10 @@ def decode(cls: type[T], data: bytes) -> T:
 
 
 def encode_as(annotation: Any, value: object) -> bytes:
-    """The encoding of a value of an annotated type that is not a struct, such as a union or a vector."""
+    """The encoding of a value of an annotated type that is not a struct, such as a union or a vector.
+
+    Raises `UsageError`.
+    """
     return codec_of(annotation).encode(value)
 
 

@@ -11,8 +11,7 @@ from client_lib.engine.state import Chat, OwnKeyPackage
 from client_lib.errors import TrustError
 from client_lib.events import Alert, ChatJoined
 from crypto.errors import CryptoError
-from crypto.mls.group import join
-from crypto.mls.key_package import generate_key_package
+from crypto.mls.group import generate_key_package, join
 from crypto.mls.tree_nodes import Lifetime
 from crypto.suites import CipherSuite
 from protocol.frames import Ack, InboxAck, InboxItem

@@ -26,7 +26,7 @@ from client_lib.engine.trust import account_of, check_kind, device_of
 from client_lib.errors import ClientError
 from client_lib.events import ChangeDone, ChangeFailed, ChatStuck, MessageFailed
 from client_lib.store.model import AddMessage, Direction, Status, StoredMessage
-from crypto.errors import CryptoError, RuleViolation
+from crypto.errors import CommitFirst, CryptoError
 from crypto.mls.group import Member, PendingCommit
 from crypto.mls.verified_key_package import verify_key_package
 from protocol.codes import Code
@@ -115,13 +115,11 @@ def pump(draft: Draft, identity: Identity, chat: Chat) -> Chat:
                     chat = _give_up(draft, identity, chat, number, entry, str(error))
                     break
             case Outgoing() if entry.message is None:
-                if group.pending_proposals:  # RFC 9420 §12.4: what was proposed is decided before more is said
-                    return pump(draft, identity, _commit_first(chat))
                 try:
                     chat = _seal(draft, chat, number, entry)
+                except CommitFirst:  # RFC 9420 §12.4: what was proposed is decided before more is said; or §15.2
+                    return pump(draft, identity, _commit_first(chat))
                 except CryptoError as error:
-                    if isinstance(error, RuleViolation) and error.rule == "R8":
-                        return pump(draft, identity, _commit_first(chat))
                     draft.events.append(ChatStuck(chat.chat_id, str(error)))
                     chat = replace(chat, status="stuck", reason=str(error))
             case Outgoing():

@@ -43,7 +43,7 @@ _ACCOUNT_ID_TEXT = re.compile(r"[a-z2-7]{32}")
 
 @struct
 class SigningKeyCertificate:
-    """The root says: `signing_key` speaks for this account, as its `version`-th key. Signed by `root_key`."""
+    """The root says: `signing_key` speaks for this account; the highest `version` counts. Signed by `root_key`."""
 
     root_key: PublicKey
     signing_key: PublicKey
@@ -152,7 +152,10 @@ def parse_account_id(text: str) -> bytes:
 
 
 def certify_signing_key(root: SignatureKeyPair, signing_key: bytes, version: int) -> SigningKeyCertificate:
-    """Make `signing_key` (public, 32 bytes) the account's `version`-th; each new one takes the next number."""
+    """Make `signing_key` (public, 32 bytes) the account's, in place of all with lower versions.
+
+    The first has version 1; `recovery.next_version` says which one follows.
+    """
     unsigned = SigningKeyCertificate(root.public, signing_key, version, signature=b"")
     return sign_object(root, SignedLabel.SIGNING_KEY_CERTIFICATE, unsigned)
 

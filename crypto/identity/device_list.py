@@ -36,6 +36,8 @@ from crypto.wire import Uint32, Uint64, struct
 DEVICES_MAX = 64
 """Most devices of one account: what bounds the leaves that a person adds to a group."""
 
+_VERSION_MAX = 2**32 - 1
+
 
 @struct
 class DeviceList:
@@ -98,6 +100,21 @@ def sign_device_list(
     account_id = account_id_of(certificate.root_key)
     unsigned = DeviceList(account_id, version, certificate.version, tuple(sorted(device_ids)), issued_at, signature=b"")
     return sign_object(signer, SignedLabel.DEVICE_LIST, unsigned)
+
+
+def sign_next_device_list(
+    signer: SignatureKeyPair, previous: VerifiedDeviceList, device_ids: frozenset[bytes], issued_at: int
+) -> VerifiedDeviceList:
+    """The list that follows `previous` under the same signing key, with these devices.
+
+    Raises `IdentityError` if there would be no device or too many, or if there is no higher version: a thief of the
+    signing key may have used up the last one, and `recovery.replace_signing_key` starts anew. `AuthenticationError` if
+    `signer` is not the signing key of `previous`.
+    """
+    if previous.version == _VERSION_MAX:
+        raise IdentityError("this signing key has signed its last device list: replace it, with the recovery phrase")
+    device_list = sign_device_list(signer, previous.certificate, previous.version + 1, device_ids, issued_at)
+    return verify_device_list(device_list, previous.certificate, previous)
 
 
 def verify_device_list(

@@ -32,6 +32,10 @@ class SignedLabel(StrEnum):
     DEVICE_LIST = "Sealdesk 1.0 DeviceList"
     SESSION_ANSWER = "Sealdesk 1.0 SessionAnswer"
     EPOCH_STATEMENT = "Sealdesk 1.0 EpochStatement"
+    ROLE_CERTIFICATE = "Sealdesk 1.0 RoleCertificate"
+    REVOCATION_STATEMENT = "Sealdesk 1.0 RevocationStatement"
+    LINK_OFFER = "Sealdesk 1.0 LinkOffer"
+    PROFILE_MANIFEST = "Sealdesk 1.0 ProfileManifest"
 
 
 class SignedObject(Protocol):

@@ -16,7 +16,6 @@ from crypto.mls.extensions import Extension
 from crypto.mls.former_epochs import remember
 from crypto.mls.framing import AuthenticatedContent, CommitAuth, FramedContent
 from crypto.mls.headers import MemberSender, WireFormat
-from crypto.mls.key_package import with_leaf_extensions
 from crypto.mls.key_schedule import (
     EpochSecrets,
     GroupContext,
@@ -25,7 +24,9 @@ from crypto.mls.key_schedule import (
     epoch_secrets,
     joiner_secret,
     verify_confirmation_tag,
+    welcome_secret,
 )
+from crypto.mls.own_leaf import with_leaf_extensions
 from crypto.mls.proposal_list import Changes, apply_proposals, check_members, resolve
 from crypto.mls.proposals import CheckedProposal, Commit, ProposalByReference, ProposalByValue
 from crypto.mls.protection import sign_framed_content, with_confirmation_tag
@@ -51,7 +52,7 @@ class CreatedCommit:
     changes: Changes
     next_state: GroupState
     joiner_secret: Secret
-    psk_secret: Secret
+    welcome_secret: Secret
     path_secrets: Mapping[NodeIndex, Secret]
     """Of each node of our path; empty without a path."""
 
@@ -134,7 +135,7 @@ def create_commit(
         changes,
         _next_state(state, changes, epoch, tag, after),
         epoch.joiner_secret,
-        psk_secret,
+        welcome_secret(suite, epoch.joiner_secret, psk_secret),
         path_secrets,
     )
 
@@ -156,7 +157,7 @@ def process_commit(
     added = {place: package.leaf_node for place, package in changes.added.items()}
     tree, roster, renewed = changes.tree, changes.roster, dict(changes.updated)
     if path is not None:
-        tree, roster = _merge_path(state, changes, committer, path)
+        tree, roster = _judge_path(state, changes, committer, path)
         renewed[committer] = path.leaf_node
     check_members(changes, roster)
     if state.own_leaf in changes.removed:
@@ -274,7 +275,6 @@ def _draw_path(
     """A new leaf key and a new path of ours, in the tree and encrypted to the others, with its path secrets."""
     suite, old_leaf = state.suite, state.leaf(state.own_leaf)
     contents = with_leaf_extensions(old_leaf.contents, leaf_extensions)
-    leaf_rules.check_own_extensions(contents)
     new_path = generate_path(suite, changes.tree, state.own_leaf, contents, state.signer, state.context.group_id)
     roster = changes.roster.replace((old_leaf,), (new_path.leaf,))
     after = of_new_path(new_path, roster, state.context, changes.extensions)
@@ -282,10 +282,10 @@ def _draw_path(
     return after, path, new_path.path_secrets
 
 
-def _merge_path(
+def _judge_path(
     state: GroupState, changes: Changes, committer: LeafIndex, path: UpdatePath
 ) -> tuple[RatchetTree, Roster]:
-    """Judge the public part of a path and merge it (§12.4.2): all that does not depend on who we are."""
+    """Judge the public part of a path, all that does not depend on who we are (§12.4.2): tree and roster with it."""
     suite, new, old = state.suite, path.leaf_node, state.leaf(committer)
     leaf_rules.check_leaf(suite, new, CommitSource)
     leaf_rules.l3_requirements(new.capabilities, changes.extensions)

@@ -14,7 +14,7 @@ DAY_S = 24 * HOUR_S
 
 @dataclass(frozen=True, slots=True)
 class GroupConfig:
-    """How this client behaves in a group. It is not part of the group's state: members may differ in it."""
+    """How this client behaves in a group. It is neither stored with a group nor agreed: members may differ in it."""
 
     send_public_handshakes: bool = False
     """Send proposals and commits as PublicMessage, for a delivery service that must read them."""
@@ -32,10 +32,14 @@ class GroupConfig:
     after a group was reinitialised or branched (§11.2, §11.3). By default only equal ones are."""
     lifetime_max_s: int = 366 * DAY_S
     """The longest total lifetime of a leaf (§7.2: "Applications MUST define a maximum")."""
-    send_tolerance_s: int = HOUR_S
-    """How wrong our clock may be when we add someone."""
+    clock_behind_max_s: int = HOUR_S
+    """How far our clock may be behind when we add someone: its leaf may begin so much later. It has not ended."""
     receive_tolerance_s: int = 90 * DAY_S
-    """How late we may read an Add. A member that was away must come to the same verdict as those who were not."""
+    """How late we may read an Add, so that a member that was away comes to the same verdict as those who were not.
+
+    Whoever commits an Add that ended nearly so long ago divides those who read before and after; an honest member adds
+    nobody whose lifetime has ended (rule L9).
+    """
     join_tolerance_s: int = 366 * DAY_S
     """How long a leaf in the tree of a group that we join may have been expired: a silent member blocks nobody."""
 

@@ -8,12 +8,12 @@ from crypto.mls import key_schedule
 from crypto.mls.config import GroupConfig
 from crypto.mls.extensions import Extension
 from crypto.mls.headers import ProtocolVersion
-from crypto.mls.key_package import generate_leaf
 from crypto.mls.key_schedule import GroupContext
-from crypto.mls.proposal_list import check_group_context_extensions
+from crypto.mls.own_leaf import generate_leaf
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.roster import roster_of
 from crypto.mls.rules import leaf as leaf_rules
+from crypto.mls.rules.extensions import check_group_context_extensions
 from crypto.mls.state import GroupState, state_in_epoch
 from crypto.mls.tree_math import node_of
 from crypto.mls.tree_nodes import KeyPackageSource, LeafContents, LeafIndex, Lifetime

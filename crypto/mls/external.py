@@ -147,15 +147,12 @@ def process_external_commit(
 
 
 def _check_proposals(suite: CipherSuite, tree: RatchetTree, proposals: Sequence[AnyProposal]) -> list[CheckedProposal]:
-    """Judge the proposals of an external commit, each by itself and its PSKs together (§12.1.3, §12.1.4, §12.2)."""
+    """Judge the proposals of an external commit, each by itself and its PSKs together (§12.1, §12.2)."""
+    sender = NewMemberCommitSender()
     for proposal in proposals:
-        if isinstance(proposal, Remove):
-            list_rules.p3_removes_member(tree, proposal)
-        elif isinstance(proposal, PreSharedKey):
-            list_rules.p4_psk_nonce(suite, proposal.psk)
-            list_rules.p5_psk_usage(proposal.psk)
-    checked = [CheckedProposal(proposal, NewMemberCommitSender(), None) for proposal in proposals]
-    list_rules.q7_psk_ids_unique(checked)
+        list_rules.check_single(suite, tree, proposal, sender)
+    checked = [CheckedProposal(proposal, sender, None) for proposal in proposals]
+    list_rules.q7_psk_ids_unique([proposal.psk for proposal in proposals if isinstance(proposal, PreSharedKey)])
     return checked
 
 

@@ -37,12 +37,13 @@ from crypto.mls.group_view import (
 )
 from crypto.mls.headers import ExternalSenderIndex, NewMemberProposalSender
 from crypto.mls.joining import open_welcome
-from crypto.mls.key_package import KeyPackageBundle, generate_key_package, generate_leaf_contents
+from crypto.mls.key_package import KeyPackageBundle
 from crypto.mls.linked_groups import generate_first_commit
 from crypto.mls.mls_message import decode_message, encode_message
+from crypto.mls.own_leaf import generate_key_package, generate_leaf_contents
 from crypto.mls.proposals import Add, AnyProposal
-from crypto.mls.psk import ExternalPSK, KeptPSKs, ResumptionPSK, ResumptionPSKUsage
-from crypto.mls.psk_lookup import PSKLookup, generate_psk_id, no_psks
+from crypto.mls.psk import ExternalPSK, ResumptionPSK, ResumptionPSKUsage
+from crypto.mls.psk_lookup import KeptPSKs, PSKLookup, generate_psk_id, no_psks
 from crypto.mls.roster import Member, member_of
 from crypto.mls.state import GroupState
 from crypto.mls.tree_nodes import LeafIndex, Lifetime

@@ -17,10 +17,9 @@ from crypto.mls.extensions import (
     generate_grease_extension,
 )
 from crypto.mls.key_schedule import external_key_pair
-from crypto.mls.proposal_list import check_group_context_extensions
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.roster import Member, Roster, member_of
-from crypto.mls.rules import leaf as leaf_rules
+from crypto.mls.rules import extensions as extension_rules
 from crypto.mls.rules import welcome as rules
 from crypto.mls.rules.tree import check_tree
 from crypto.mls.state import GroupState
@@ -98,9 +97,9 @@ def verify_group_info(
     """
     context = group_info.group_context
     suite = suite_of(context.cipher_suite)
-    check_group_context_extensions(context.extensions)
-    leaf_rules.l17_group_info_extensions(group_info.extensions)
-    leaf_rules.l18_extension_types_unique(group_info.extensions)
+    extension_rules.check_group_context_extensions(context.extensions)
+    extension_rules.l17_group_info_extensions(group_info.extensions)
+    extension_rules.l18_extension_types_unique(group_info.extensions)
     tree = _tree(suite, group_info, ratchet_tree)
     roster = check_tree(tree, context, config, now)
     signer_leaf = rules.w4_signer_is_member(tree, group_info)

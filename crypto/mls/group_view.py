@@ -137,8 +137,9 @@ class Group:
     def protect(self, data: bytes, authenticated_data: bytes = b"") -> tuple[Group, bytes]:
         """Encrypt application data to the group (§6.3), padded to a bucket. `authenticated_data` stays readable.
 
-        Raises `RuleViolation` D1 while there are proposals to commit, R8 once this epoch has carried so many messages
-        that a commit must come first, U15 once the group has been reinitialised.
+        Raises `CommitFirst` while there are proposals to commit (D1), or once this epoch has carried as many of our
+        messages as it may (R8); `RuleViolation` U15 once the group has been reinitialised; `UsageError` for more than
+        others read (`wire.INPUT_BYTES_MAX`, padding included).
         """
         message_rules.d1_nothing_pending(self.state.proposals)
         content = ApplicationContent(data)
@@ -165,14 +166,14 @@ class Group:
         leaves our keys as they are where the RFC allows it: if there is something to commit and it only adds members
         or PSKs; new `leaf_extensions` for our own leaf need a path. This group stays as it is until the caller adopts
         what is returned.
-        Raises `RuleViolation` for what would be no valid commit.
+        Raises `RuleViolation` for what would be no valid commit, and `UsageError` for more than others read.
         """
         state = self.state
         lookup = own_psks_first(state, find_psk)
         wanted: list[AnyProposal] = [Remove(leaf_index) for leaf_index in removes]
         wanted += [PreSharedKey(generate_psk_id(state.suite, psk)) for psk in psks]
         wanted += [] if extensions is None else [GroupContextExtensions(extensions)]
-        own = [check_proposal(state, proposal, state.own_leaf, None, now) for proposal in wanted]
+        own = [self._judged(proposal, now) for proposal in wanted]
         own += [checked_add(state, verified, now) for verified in adds]
         created = create_commit(
             state,
@@ -187,11 +188,11 @@ class Group:
 
     def propose_add(self, verified: VerifiedKeyPackage, *, now: int) -> tuple[Group, bytes]:
         """Propose to add a client (§12.1.1)."""
-        return self._propose(checked_add(self.state, verified, now).proposal, now)
+        return self._propose(checked_add(self.state, verified, now))
 
     def propose_remove(self, leaf_index: LeafIndex, *, now: int) -> tuple[Group, bytes]:
         """Propose to remove a member, or to leave (§12.1.3)."""
-        return self._propose(Remove(leaf_index), now)
+        return self._propose(self._judged(Remove(leaf_index), now))
 
     def propose_update(self, *, now: int, leaf_extensions: tuple[Extension, ...] | None = None) -> tuple[Group, bytes]:
         """Propose a fresh encryption key for our leaf (§12.1.2); it counts once somebody else commits it."""
@@ -200,11 +201,11 @@ class Group:
 
     def propose_psk(self, psk: ExternalPSK | ResumptionPSK, *, now: int) -> tuple[Group, bytes]:
         """Propose to mix a pre-shared key into the next epoch (§12.1.4)."""
-        return self._propose(PreSharedKey(generate_psk_id(self.suite, psk)), now)
+        return self._propose(self._judged(PreSharedKey(generate_psk_id(self.suite, psk)), now))
 
     def propose_extensions(self, extensions: tuple[Extension, ...], *, now: int) -> tuple[Group, bytes]:
         """Propose to replace the GroupContext's extensions, all of them (§12.1.7)."""
-        return self._propose(GroupContextExtensions(extensions), now)
+        return self._propose(self._judged(GroupContextExtensions(extensions), now))
 
     def propose_reinit(
         self, group_id: bytes, suite: CipherSuite, extensions: tuple[Extension, ...], *, now: int
@@ -213,10 +214,14 @@ class Group:
 
         Once that is committed, one member calls `reinitialise`, the others `join` with this group as `previous`.
         """
-        return self._propose(ReInit(group_id, ProtocolVersion.MLS10, suite.id, extensions), now)
+        return self._propose(self._judged(ReInit(group_id, ProtocolVersion.MLS10, suite.id, extensions), now))
 
-    def _propose(self, proposal: AnyProposal, now: int) -> tuple[Group, bytes]:
-        state, message = proposing.propose(self.state, proposal, now)
+    def _judged(self, proposal: AnyProposal, now: int) -> CheckedProposal:
+        """A proposal of ours, valid by itself. Raises `RuleViolation`."""
+        return check_proposal(self.state, proposal, self.own_leaf, None, now)
+
+    def _propose(self, judged: CheckedProposal) -> tuple[Group, bytes]:
+        state, message = proposing.propose(self.state, judged)
         return Group(state), message
 
     def receive(self, message: bytes, now: int, find_psk: PSKLookup = no_psks) -> Received:

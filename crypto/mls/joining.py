@@ -15,7 +15,7 @@ from crypto.mls.commit import CreatedCommit
 from crypto.mls.config import GroupConfig
 from crypto.mls.group_info import generate_group_info, verify_group_info
 from crypto.mls.key_package import KeyPackageBundle, key_package_reference
-from crypto.mls.key_schedule import epoch_secrets, verify_confirmation_tag, welcome_key_nonce
+from crypto.mls.key_schedule import epoch_secrets, verify_confirmation_tag, welcome_key_nonce, welcome_secret
 from crypto.mls.linked_groups import check_link
 from crypto.mls.psk import derive_psk_secret
 from crypto.mls.psk_lookup import PSKLookup, find_psks, own_psks_first
@@ -35,7 +35,7 @@ def create_welcome(created: CreatedCommit) -> Welcome:
     state = created.next_state
     suite = state.suite
     signed = generate_group_info(state, ratchet_tree=True, external_pub=False)
-    key, nonce = welcome_key_nonce(suite, created.joiner_secret, created.psk_secret)
+    key, nonce = welcome_key_nonce(suite, created.welcome_secret)
     encrypted_group_info = suite.aead_seal(key, nonce, b"", encode(signed))
 
     joiners = created.changes.added
@@ -83,10 +83,11 @@ def open_welcome(
         raise UsageError("the key package was made under another signature key")
     suite = suite_of(welcome.cipher_suite)
     secrets = _open_group_secrets(suite, welcome, entry, bundle)
+    rules.check_group_secrets(suite, secrets)
     link = rules.w3_reinit_or_branch_alone(secrets.psks)
     lookup = find_psk if previous is None else own_psks_first(previous, find_psk)
     psk_secret = derive_psk_secret(suite, find_psks("W3", secrets.psks, lookup))
-    key, nonce = welcome_key_nonce(suite, secrets.joiner_secret, psk_secret)
+    key, nonce = welcome_key_nonce(suite, welcome_secret(suite, secrets.joiner_secret, psk_secret))
     group_info = decode(GroupInfo, suite.aead_open(key, nonce, b"", welcome.encrypted_group_info))
     context = group_info.group_context
     rules.w6_suites_agree(group_info, bundle)

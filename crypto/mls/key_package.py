@@ -1,31 +1,16 @@
 """Key packages (RFC 9420 §10): how a client says, in advance, "this is how to add me".
 
-Owns the struct and how we make ours. How others' are checked stands in `verified_key_package`.
+Owns the struct and its signature. How we make ours stands in `own_leaf`, how others' are checked in
+`verified_key_package`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from crypto.mls.credentials import AnyCredential, CredentialType
-from crypto.mls.extensions import (
-    Extension,
-    Extensions,
-    ExtensionType,
-    find_extension,
-    generate_grease,
-)
-from crypto.mls.headers import ProtocolVersion, Version, WireFormat
-from crypto.mls.rules import leaf as leaf_rules
-from crypto.mls.tree_nodes import (
-    Capabilities,
-    KeyPackageSource,
-    LeafContents,
-    LeafIndex,
-    LeafNode,
-    Lifetime,
-    sign_leaf_node,
-)
+from crypto.mls.extensions import Extensions, ExtensionType, find_extension
+from crypto.mls.headers import Version, WireFormat
+from crypto.mls.tree_nodes import LeafNode
 from crypto.secret import Secret
 from crypto.suites import SUITES, CipherSuite, SignatureKeyPair
 from crypto.wire import Kept, Uint16, encode, encode_unsigned, variant
@@ -55,83 +40,6 @@ class KeyPackageBundle:
     def reference(self) -> bytes:
         """The name by which a Welcome calls it, KDF.Nh bytes."""
         return key_package_reference(SUITES[self.key_package.cipher_suite], self.key_package)
-
-
-LAST_RESORT = Extension(ExtensionType.LAST_RESORT_KEY_PACKAGE, b"")
-"""Marks a key package that may be used more than once (§16.8)."""
-
-OUR_CAPABILITIES = Capabilities(
-    versions=(ProtocolVersion.MLS10,),
-    cipher_suites=tuple(SUITES),
-    extensions=(ExtensionType.LAST_RESORT_KEY_PACKAGE,),
-    proposals=(),
-    credentials=(CredentialType.BASIC,),
-)
-"""What this implementation can do, and all of it (§13.4). Default types are not listed (§7.2; rule L19).
-
-What we send lists one value for GREASE besides, and what the application supports.
-"""
-
-
-def generate_key_package(
-    suite: CipherSuite,
-    credential: AnyCredential,
-    signer: SignatureKeyPair,
-    *,
-    lifetime: Lifetime,
-    last_resort: bool = False,
-    supported_extensions: tuple[int, ...] = (),
-    leaf_extensions: tuple[Extension, ...] = (),
-) -> KeyPackageBundle:
-    """A fresh key package of ours.
-
-    KeyPackage, §10. Set `lifetime` back by an hour: others' clocks may be behind. `supported_extensions` are the types
-    of leaf and GroupContext extensions that the application gives a meaning; `leaf_extensions` go into the leaf.
-    Raises `RuleViolation` if they do not belong there.
-    """
-    contents = generate_leaf_contents(credential, signer, supported_extensions, leaf_extensions)
-    leaf_rules.check_own_extensions(contents)
-    init = suite.generate_hpke_key_pair()
-    leaf, encryption_private = generate_leaf(suite, contents, signer, lifetime)
-    extensions = (LAST_RESORT,) if last_resort else ()
-    unsigned = KeyPackage(ProtocolVersion.MLS10, suite.id, init.public, leaf, extensions, b"")
-    return KeyPackageBundle(sign_key_package(suite, signer, unsigned), init.private, encryption_private)
-
-
-def generate_leaf_contents(
-    credential: AnyCredential,
-    signer: SignatureKeyPair,
-    supported_extensions: tuple[int, ...],
-    leaf_extensions: tuple[Extension, ...],
-) -> LeafContents:
-    """What a leaf of ours says (§7.2).
-
-    One value for GREASE stands in all lists (§13.5): with more, no two members' capabilities would be alike. No
-    extension for GREASE stands in leaf or key package, where the RFC would like one: OpenMLS refuses both up to 0.8.
-    """
-    grease = generate_grease()
-    capabilities = Capabilities(
-        OUR_CAPABILITIES.versions,
-        (*OUR_CAPABILITIES.cipher_suites, grease),
-        (*OUR_CAPABILITIES.extensions, *supported_extensions, grease),
-        (*OUR_CAPABILITIES.proposals, grease),
-        (*OUR_CAPABILITIES.credentials, grease),
-    )
-    return LeafContents(signer.public, credential, capabilities, leaf_extensions)
-
-
-def generate_leaf(
-    suite: CipherSuite, contents: LeafContents, signer: SignatureKeyPair, lifetime: Lifetime
-) -> tuple[LeafNode, Secret]:
-    """A leaf of ours with a fresh encryption key for a key package, and its private key (§7.2)."""
-    pair = suite.generate_hpke_key_pair()
-    leaf = sign_leaf_node(suite, signer, contents, pair.public, KeyPackageSource(lifetime), b"", LeafIndex(0))
-    return leaf, pair.private
-
-
-def with_leaf_extensions(contents: LeafContents, extensions: tuple[Extension, ...] | None) -> LeafContents:
-    """What our leaf says, with other extensions if some are given."""
-    return contents if extensions is None else replace(contents, extensions=extensions)
 
 
 def sign_key_package(suite: CipherSuite, signer: SignatureKeyPair, unsigned: KeyPackage) -> KeyPackage:

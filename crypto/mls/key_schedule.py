@@ -133,14 +133,13 @@ def welcome_secret(suite: CipherSuite, joiner_secret: Secret, psk_secret: Secret
     return suite.derive_secret(suite.extract(joiner_secret, psk_secret), "welcome")
 
 
-def welcome_key_nonce(suite: CipherSuite, joiner_secret: Secret, psk_secret: Secret) -> tuple[Secret, bytes]:
+def welcome_key_nonce(suite: CipherSuite, welcome_secret: Secret) -> tuple[Secret, bytes]:
     """The AEAD key and nonce of the GroupInfo inside a Welcome.
 
     welcome_key and welcome_nonce, §12.4.3.1: AEAD.Nk and AEAD.Nn bytes.
     """
-    secret = welcome_secret(suite, joiner_secret, psk_secret)
-    key = suite.expand_with_label(secret, "key", b"", suite.aead_key_size)
-    return key, suite.expand_with_label(secret, "nonce", b"", AEAD_NONCE_SIZE).reveal()
+    key = suite.expand_with_label(welcome_secret, "key", b"", suite.aead_key_size)
+    return key, suite.expand_with_label(welcome_secret, "nonce", b"", AEAD_NONCE_SIZE).reveal()
 
 
 def external_key_pair(suite: CipherSuite, external_secret: Secret) -> HPKEKeyPair:

@@ -1,7 +1,9 @@
 """The messages of a group, in and out (RFC 9420 §6): the meeting of `protection` and a member's state.
 
-Owns the order of checks on a received message: group and epoch, then who says that it is from them, then the keys, then
-the signature. Only a message that passed all of them advances the secret tree (rule R5). What it means comes after.
+Owns the order of checks on a received message. A private one: group and epoch, then who says that it is from them, then
+the keys, then the signature. A public one: whether we take any (F20), group and epoch, then a member's membership MAC
+before anybody is looked up, then the signature. Only a message that passed all of them advances the secret tree (rule
+R5). What it means comes after.
 """
 
 from __future__ import annotations
@@ -28,12 +30,10 @@ from crypto.mls.headers import (
     WireFormat,
 )
 from crypto.mls.mls_message import decode_message, encode_message
-from crypto.mls.padding import padded_size
 from crypto.mls.proposals import Add, Commit
 from crypto.mls.protection import (
     open_private,
     open_sender_data,
-    private_content_size,
     protect_private,
     protect_public,
     sign_framed_content,
@@ -86,11 +86,7 @@ def protect(state: GroupState, authenticated: AuthenticatedContent) -> tuple[Gro
         public = protect_public(state.suite, authenticated, state.encoded_context, state.secrets.membership_key)
         return state, encode_message(public)
     secret_tree, private = protect_private(
-        state.suite,
-        authenticated,
-        state.secret_tree,
-        state.secrets.sender_data_secret,
-        padded_size=padded_size(private_content_size(authenticated)),
+        state.suite, authenticated, state.secret_tree, state.secrets.sender_data_secret
     )
     return replace(state, secret_tree=secret_tree), encode_message(private)
 

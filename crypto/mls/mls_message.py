@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from crypto.errors import UsageError
 from crypto.mls.framing import PrivateMessage, PublicMessage
 from crypto.mls.headers import ProtocolVersion, Version
 from crypto.mls.key_package import KeyPackage
 from crypto.mls.welcome import GroupInfo, Welcome
-from crypto.wire import Select, decode, encode, struct
+from crypto.wire import INPUT_BYTES_MAX, Select, decode, encode, struct
 
 AnyBody = PublicMessage | PrivateMessage | Welcome | GroupInfo | KeyPackage
 
@@ -22,8 +23,11 @@ class MLSMessage:
 
 
 def encode_message(body: AnyBody) -> bytes:
-    """The bytes that go over the wire: `body` in its MLSMessage (§6)."""
-    return encode(MLSMessage(ProtocolVersion.MLS10, body))
+    """The bytes that go over the wire: `body` in its MLSMessage (§6). Raises `UsageError` for what is too large."""
+    encoded = encode(MLSMessage(ProtocolVersion.MLS10, body))
+    if len(encoded) > INPUT_BYTES_MAX:
+        raise UsageError(f"larger than the {INPUT_BYTES_MAX} bytes that others read")
+    return encoded
 
 
 def decode_message(data: bytes) -> MLSMessage:

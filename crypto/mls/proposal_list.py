@@ -7,13 +7,13 @@ A committer chooses by `choose_proposals`, which keeps what makes a valid list, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
 from crypto.errors import RuleViolation
-from crypto.mls.extensions import Extension, external_senders
-from crypto.mls.headers import ExternalSenderIndex, Outsider
+from crypto.mls.extensions import Extension
+from crypto.mls.headers import Outsider
 from crypto.mls.key_package import KeyPackage
 from crypto.mls.proposals import (
     PROPOSALS_MAX,
@@ -40,6 +40,9 @@ from crypto.mls.state import GroupState
 from crypto.mls.tree_nodes import LeafIndex, LeafNode, UpdateSource, verify_leaf_node
 from crypto.mls.verified_key_package import VerifiedKeyPackage, check_key_package, lifetime_of_leaf
 
+ATTEMPTS_MAX = 48
+"""How many lists are judged to find what can be committed together: some eight clashes among a hundred proposals."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Changes:
@@ -65,36 +68,23 @@ def check_proposal(
 
     The signature of its message has been verified. Raises `InvalidMessage`, or `Unsupported`.
     """
-    if isinstance(sender, ExternalSenderIndex):
-        rules.f15_external_sender_may_propose(proposal)
-    match proposal:
-        case Add():
-            key_package_rules.k1_suite(state.suite, proposal.key_package)
-            verified = check_key_package(proposal.key_package, state.config)
-            leaf_rules.l10_lifetime_of_received_leaf(lifetime_of_leaf(verified.leaf), state.config, now)
-        case Update():
-            assert isinstance(sender, int), "rules F13 and F15 keep others out"
-            _check_update(state, proposal.leaf_node, sender)
-        case Remove():
-            rules.p3_removes_member(state.tree, proposal)
-        case PreSharedKey():
-            rules.p4_psk_nonce(state.suite, proposal.psk)
-            rules.p5_psk_usage(proposal.psk)
-        case GroupContextExtensions():
-            check_group_context_extensions(proposal.extensions)
-        case ExternalInit():
-            rules.p7_external_init(sender)
-        case ReInit():
-            check_group_context_extensions(proposal.extensions)
-        case _:
-            assert_never(proposal)
+    rules.check_single(state.suite, state.tree, proposal, sender)
+    if isinstance(proposal, Add):
+        key_package_rules.k1_suite(state.suite, proposal.key_package)
+        verified = check_key_package(proposal.key_package, state.config)
+        leaf_rules.l10_lifetime_of_received_leaf(lifetime_of_leaf(verified.leaf), state.config, now)
+    elif isinstance(proposal, Update):
+        assert isinstance(sender, int), "rules F13 and F15 keep others out"
+        _check_update(state, proposal.leaf_node, sender)
     return CheckedProposal(proposal, sender, reference)
 
 
 def checked_add(state: GroupState, verified: VerifiedKeyPackage, now: int) -> CheckedProposal:
-    """An Add that we commit ourselves; the key package is not verified a second time."""
+    """An Add of ours. What was verified is not verified again, but for what depends on the group and the time."""
+    lifetime = lifetime_of_leaf(verified.leaf)
     key_package_rules.k1_suite(state.suite, verified.key_package)
-    leaf_rules.l9_lifetime_of_sent_leaf(lifetime_of_leaf(verified.leaf), state.config, now)
+    leaf_rules.l11_total_lifetime(lifetime, state.config)
+    leaf_rules.l9_lifetime_of_sent_leaf(lifetime, state.config, now)
     return CheckedProposal(Add(verified.key_package), state.own_leaf, None)
 
 
@@ -103,15 +93,6 @@ def _check_update(state: GroupState, leaf: LeafNode, sender: LeafIndex) -> None:
     leaf_rules.check_leaf(state.suite, leaf, UpdateSource)
     leaf_rules.l14_new_encryption_key(leaf, state.leaf(sender))
     verify_leaf_node(state.suite, leaf, state.context.group_id, sender)
-
-
-def check_group_context_extensions(extensions: tuple[Extension, ...]) -> None:
-    """Judge a list of GroupContext extensions by itself (§12.1.7, §13.4), the ones that we understand by content."""
-    leaf_rules.l17_group_context_extensions(extensions)
-    leaf_rules.l18_extension_types_unique(extensions)
-    leaf_rules.c10_extensions_bounded(extensions)
-    leaf_rules.required_capabilities(extensions)
-    external_senders(extensions)
 
 
 def resolve(
@@ -224,7 +205,7 @@ def choose_proposals(state: GroupState, own: Sequence[CheckedProposal], find_psk
         return _judge(state, [*candidates, *own])
     except RuleViolation:
         _judge(state, own)
-        return _judge(state, [*_valid_part(state, [], candidates, own), *own])
+        return _judge(state, [*_valid_part(state, [], candidates, own, iter(range(ATTEMPTS_MAX))), *own])
 
 
 def _one_change_per_leaf(state: GroupState, own: Sequence[CheckedProposal]) -> list[CheckedProposal]:
@@ -261,16 +242,15 @@ def _possible_adds(
     """
     replaced = [c.proposal.extensions for c in own if isinstance(c.proposal, GroupContextExtensions)]
     extensions = replaced[0] if replaced else state.context.extensions
-    taken: set[bytes] = set()
+    taken: set[tuple[str, bytes]] = set()
     kept = []
     for checked in candidates:
         if isinstance(checked.proposal, Add):
-            package = checked.proposal.key_package
-            keys = {package.leaf_node.signature_key, package.leaf_node.encryption_key, package.init_key}
-            is_first = taken.isdisjoint(keys)
-            taken |= keys
-            if not is_first or not _may_be_added(state, package, extensions, now):
+            package, leaf = checked.proposal.key_package, checked.proposal.key_package.leaf_node
+            keys = {("signs", leaf.signature_key), ("opens", leaf.encryption_key), ("joins", package.init_key)}
+            if not taken.isdisjoint(keys) or not _may_be_added(state, package, extensions, now):
                 continue
+            taken |= keys
         kept.append(checked)
     return kept
 
@@ -295,16 +275,22 @@ def _valid_part(
     chosen: list[CheckedProposal],
     candidates: list[CheckedProposal],
     own: Sequence[CheckedProposal],
+    attempts: Iterator[int],
 ) -> list[CheckedProposal]:
-    """`chosen` and those candidates that stay valid with it, found by halving: few clashes cost few attempts."""
+    """`chosen` and those candidates that stay valid with it, found by halving: few clashes cost few attempts.
+
+    What is not found in as many as there are waits: a flood of clashes costs its sender's proposals, and ours no time.
+    """
+    if next(attempts, None) is None:
+        return chosen
     try:
         _judge(state, [*chosen, *candidates, *own])
     except RuleViolation:
         if len(candidates) == 1:
             return chosen
         half = len(candidates) // 2
-        chosen = _valid_part(state, chosen, candidates[:half], own)
-        return _valid_part(state, chosen, candidates[half:], own)
+        chosen = _valid_part(state, chosen, candidates[:half], own, attempts)
+        return _valid_part(state, chosen, candidates[half:], own, attempts)
     return [*chosen, *candidates]
 
 

@@ -9,8 +9,8 @@ from crypto.mls import messages
 from crypto.mls.extensions import Extension
 from crypto.mls.framing import FramedContent, ProposalContent
 from crypto.mls.headers import ExternalSenderIndex, NewMemberProposalSender, WireFormat
-from crypto.mls.key_package import with_leaf_extensions
 from crypto.mls.mls_message import encode_message
+from crypto.mls.own_leaf import with_leaf_extensions
 from crypto.mls.proposal_list import check_proposal
 from crypto.mls.proposals import AnyProposal, CheckedProposal, Update
 from crypto.mls.protection import protect_public, sign_framed_content
@@ -21,12 +21,12 @@ from crypto.mls.tree_nodes import UpdateSource, sign_leaf_node
 from crypto.suites import CipherSuite, SignatureKeyPair
 
 
-def propose(state: GroupState, proposal: AnyProposal, now: int) -> tuple[GroupState, bytes]:
-    """Send a proposal of ours. Raises `RuleViolation` if it is invalid by itself."""
-    signed = messages.sign(state, messages.handshake_format(state), ProposalContent(proposal), b"")
-    checked = check_proposal(state, proposal, state.own_leaf, messages.proposal_reference(state.suite, signed), now)
+def propose(state: GroupState, judged: CheckedProposal) -> tuple[GroupState, bytes]:
+    """Send a proposal of ours, which names no message yet: it comes in this one."""
+    signed = messages.sign(state, messages.handshake_format(state), ProposalContent(judged.proposal), b"")
     used, message = messages.protect(state, signed)
-    return with_proposal(used, checked), message
+    reference = messages.proposal_reference(state.suite, signed)
+    return with_proposal(used, replace(judged, reference=reference)), message
 
 
 def with_proposal(state: GroupState, checked: CheckedProposal) -> GroupState:
@@ -46,7 +46,7 @@ def propose_update(
     contents = with_leaf_extensions(state.leaf(state.own_leaf).contents, leaf_extensions)
     pair, group_id = state.suite.generate_hpke_key_pair(), state.context.group_id
     leaf = sign_leaf_node(state.suite, state.signer, contents, pair.public, UpdateSource(), group_id, state.own_leaf)
-    state, message = propose(state, Update(leaf), now)
+    state, message = propose(state, check_proposal(state, Update(leaf), state.own_leaf, None, now))
     update_keys = MappingProxyType({**state.update_keys, pair.public: pair.private})
     return replace(state, update_keys=update_keys), message
 

@@ -34,13 +34,14 @@ from crypto.mls.framing import (
     content_type,
 )
 from crypto.mls.headers import ContentType, MemberSender, NewMemberCommitSender, ProtocolVersion, WireFormat
+from crypto.mls.padding import padded_size
 from crypto.mls.proposals import Commit
 from crypto.mls.rules import message as rules
 from crypto.mls.secret_tree import Generation, RatchetKind, SecretTree
 from crypto.mls.tree_nodes import LeafIndex
 from crypto.secret import Secret
 from crypto.suites import AEAD_NONCE_SIZE, CipherSuite, SignatureKeyPair
-from crypto.wire import decode, decode_prefix, encode
+from crypto.wire import INPUT_BYTES_MAX, decode, decode_prefix, encode
 
 _PRIVATE_CONTENT = {
     ContentType.APPLICATION: PrivateApplication,
@@ -126,58 +127,31 @@ def unprotect_public(
 
 
 def protect_private(
-    suite: CipherSuite,
-    authenticated: AuthenticatedContent,
-    secret_tree: SecretTree,
-    sender_data_secret: Secret,
-    *,
-    padded_size: int,
+    suite: CipherSuite, authenticated: AuthenticatedContent, secret_tree: SecretTree, sender_data_secret: Secret
 ) -> tuple[SecretTree, PrivateMessage]:
-    """Encrypt a signed message to the group, with a fresh reuse guard (§6.3).
+    """Encrypt a signed message to the group, padded to a bucket and with a fresh reuse guard (§6.3).
 
-    Content and proof are filled up with zeros to `padded_size` bytes; what is larger stays as it is. The returned tree
-    must be stored before the message leaves (rule R7).
+    The returned tree must be stored before the message leaves (rule R7). Raises `CommitFirst` (R8), and `UsageError`
+    for what is no member's to send, or more than others read.
     """
-    guard = generate_reuse_guard()
-    return seal_private(
-        suite, authenticated, secret_tree, sender_data_secret, padded_size=padded_size, reuse_guard=guard
-    )
-
-
-def private_content_size(authenticated: AuthenticatedContent) -> int:
-    """Bytes of content and proof in a PrivateMessage before padding: what a choice of `padded_size` starts from."""
-    return len(_private_content(authenticated))
-
-
-def generate_reuse_guard() -> bytes:
-    """Four fresh bytes that keep a nonce unique even if a stored generation was lost (§6.3.1)."""
-    return os.urandom(4)
-
-
-def seal_private(
-    suite: CipherSuite,
-    authenticated: AuthenticatedContent,
-    secret_tree: SecretTree,
-    sender_data_secret: Secret,
-    *,
-    padded_size: int,
-    reuse_guard: bytes,
-) -> tuple[SecretTree, PrivateMessage]:
-    """`protect_private` with a given reuse guard."""
     _check_complete(authenticated, WireFormat.PRIVATE_MESSAGE)
     framed = authenticated.content
     if not isinstance(framed.sender, MemberSender):
         raise UsageError("only members send private messages")
+    content = _private_content(authenticated)
+    size = padded_size(len(content))
+    if size > INPUT_BYTES_MAX:  # `encode_message` judges the whole message; this comes before the work
+        raise UsageError(f"larger than the {INPUT_BYTES_MAX} bytes that others read")
     kind_of_content = content_type(framed.content)
     leaf = LeafIndex(framed.sender.leaf_index)
     secret_tree, generation, message_key = secret_tree.next_key(leaf, _ratchet_kind(kind_of_content))
     if kind_of_content is ContentType.APPLICATION:  # the commit that must come is sent all the same
         rules.r8_epoch_bears_more(generation)
 
-    plaintext = _private_content(authenticated).ljust(padded_size, b"\0")
+    reuse_guard = generate_reuse_guard()
     nonce = _guarded(message_key.nonce, reuse_guard)
     aad = encode(PrivateContentAAD(framed.group_id, framed.epoch, kind_of_content, framed.authenticated_data))
-    ciphertext = suite.aead_seal(message_key.key, nonce, aad, plaintext)
+    ciphertext = suite.aead_seal(message_key.key, nonce, aad, content.ljust(size, b"\0"))
 
     sender_data = encode(SenderData(leaf, generation, reuse_guard))
     key, nonce = sender_data_key_nonce(suite, sender_data_secret, ciphertext)
@@ -186,6 +160,11 @@ def seal_private(
     return secret_tree, PrivateMessage(
         framed.group_id, framed.epoch, kind_of_content, framed.authenticated_data, sealed_sender, ciphertext
     )
+
+
+def generate_reuse_guard() -> bytes:
+    """Four fresh bytes that keep a nonce unique even if a stored generation was lost (§6.3.1)."""
+    return os.urandom(4)
 
 
 def open_sender_data(suite: CipherSuite, message: PrivateMessage, sender_data_secret: Secret) -> SenderData:

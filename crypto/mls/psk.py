@@ -6,11 +6,9 @@ Does not own the keys themselves: the caller finds each by its id.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Annotated
 
-from crypto.errors import RuleViolation
 from crypto.secret import Secret
 from crypto.suites import CipherSuite
 from crypto.wire import Select, Uint, Uint16, Uint64, encode, struct, variant
@@ -70,11 +68,8 @@ class PSKLabel:
 def derive_psk_secret(suite: CipherSuite, psks: Sequence[tuple[PreSharedKeyID, Secret]]) -> Secret:
     """What all pre-shared keys of a commit give to the epoch, KDF.Nh bytes; all zero without any.
 
-    psk_secret, §8.4. The order is that of the PreSharedKey proposals, or of GroupSecrets, and matters. Raises
-    `RuleViolation` C10 for too many.
+    psk_secret, §8.4. The order is that of the PreSharedKey proposals, or of GroupSecrets, and matters.
     """
-    if len(psks) > PSK_COUNT_MAX:
-        raise RuleViolation("C10", f"{len(psks)} PSKs, where {PSK_COUNT_MAX} are enough")
     psk_secret = suite.zero_secret
     for index, (psk_id, psk) in enumerate(psks):
         label = encode(PSKLabel(psk_id, index, len(psks)))
@@ -82,29 +77,3 @@ def derive_psk_secret(suite: CipherSuite, psks: Sequence[tuple[PreSharedKeyID, S
         psk_input = suite.expand_with_label(extracted, "derived psk", label, suite.hash_size)
         psk_secret = suite.extract(psk_input, psk_secret)
     return psk_secret
-
-
-@dataclass(frozen=True, slots=True)
-class KeptPSKs:
-    """The resumption PSKs of the last epochs of any number of groups (§8.6), `bound` of them (rule S3).
-
-    A value like a group: store it with the state after which it was made. `find` is a lookup for `Group` and `join`.
-    """
-
-    bound: int
-    kept: tuple[tuple[bytes, int, Secret], ...] = ()
-    """Group id, epoch and key, the latest last."""
-
-    def remember(self, group_id: bytes, epoch: int, psk: Secret) -> KeptPSKs:
-        """The same with one more; the oldest beyond the bound is gone."""
-        others = tuple(item for item in self.kept if item[:2] != (group_id, epoch))
-        all_kept = (*others, (group_id, epoch, psk))
-        return KeptPSKs(self.bound, all_kept[max(0, len(all_kept) - self.bound) :])
-
-    def find(self, psk: ExternalPSK | ResumptionPSK) -> Secret | None:
-        """The key of a name, if it is kept."""
-        if isinstance(psk, ResumptionPSK):
-            for group_id, epoch, secret in self.kept:
-                if (group_id, epoch) == (psk.psk_group_id, psk.psk_epoch):
-                    return secret
-        return None

@@ -6,8 +6,7 @@ acceptable is for the rules of §7.3.
 
 Invariants: the width is a power of two; every hash and count fits the nodes; a value never changes. A changed tree
 shares the nodes and hashes that stay: a change hashes the touched paths, each node once, and copies arrays at C speed.
-Whoever takes a tree from outside compares `tree_hash` with the GroupContext's, then calls `verify_structure` and
-`parent_hashes.verify`.
+A tree from outside is one here once its nodes make one (rules T1, T2 and T11's bound); `rules.tree` judges it.
 """
 
 from __future__ import annotations
@@ -252,24 +251,6 @@ class RatchetTree:
                 if not keys[node.encryption_key]:
                     del keys[node.encryption_key]
         return RatchetTree(self.suite, tuple(nodes), tuple(hashes), keys)
-
-    # Check of a tree from outside
-
-    def verify_structure(self) -> None:
-        """Check what §7.1, §7.7 and §12.4.3.1 demand of the parents and of the width.
-
-        Raises `RuleViolation` T6 to T9 or T11.
-        """
-        rules.t11_truncated(self._nodes)
-        parents = tuple(self.parents())
-        for index, parent in parents:
-            rules.t6_unmerged_increase(index, parent)
-            rules.t7_unmerged_are_below(self._nodes, index, parent)
-        rules.t8_unmerged_on_the_way(
-            self.leaf_count, {index: frozenset(parent.unmerged_leaves) for index, parent in parents}
-        )
-        for index, parent in parents:
-            rules.t9_parent_key_unique(self._encryption_keys, index, parent)
 
 
 def _blank_path(nodes: list[AnyNode | None], leaf: LeafIndex, rule: str) -> None:

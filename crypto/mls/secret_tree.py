@@ -146,7 +146,7 @@ class SecretTree:
     def of_rows(suite: CipherSuite, leaf_count: int, rows: Mapping[str, bytes]) -> SecretTree:
         """The tree that `rows()` described. Raises `DecodeError` if a row is missing, malformed or left over."""
         unread = dict(rows)
-        root = _of_rows(unread, 0, leaf_count)
+        root = _of_rows(suite, unread, 0, leaf_count)
         if unread:
             raise DecodeError(f"{len(unread)} rows of a secret tree left over")
         return SecretTree(suite, leaf_count, root)
@@ -275,14 +275,16 @@ def _changed_rows(before: Subtree, after: Subtree, first_leaf: int, width: int) 
     return gone | _rows(after, first_leaf, width)
 
 
-def _of_rows(unread: dict[str, bytes], first_leaf: int, width: int) -> Subtree:
+def _of_rows(suite: CipherSuite, unread: dict[str, bytes], first_leaf: int, width: int) -> Subtree:
     secret = unread.pop(_secret_row(first_leaf, width), None)
     if secret is not None:
+        if len(secret) != suite.hash_size:
+            raise DecodeError("a secret of a secret tree of the wrong size")
         return Secret(secret)
     if width > 1:
         half = width // 2
-        left = _of_rows(unread, first_leaf, half)
-        return Split(left, _of_rows(unread, first_leaf + half, half))
+        left = _of_rows(suite, unread, first_leaf, half)
+        return Split(left, _of_rows(suite, unread, first_leaf + half, half))
     ratchets = unread.pop(_ratchets_row(first_leaf), None)
     if ratchets is None:
         raise DecodeError(f"a secret tree without a row for leaf {first_leaf}")

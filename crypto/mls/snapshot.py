@@ -9,10 +9,12 @@ are nodes whose tree is not the one that the GroupContext names.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from crypto.errors import DecodeError, RuleViolation, UsageError
 from crypto.mls.config import DEFAULT_CONFIG, GroupConfig
+from crypto.mls.former_epochs import caught_up
 from crypto.mls.group import Group, NextEpoch
 from crypto.mls.key_package import KeyPackage, KeyPackageBundle
 from crypto.mls.key_schedule import GroupContext
@@ -77,8 +79,13 @@ def difference(before: Group | None, after: Group) -> dict[str, bytes | None]:
 
 
 def pending_difference(group: Group, following: NextEpoch) -> dict[str, bytes | None]:
-    """The same from `group` to an epoch that is not entered yet. It holds for this state of `group` only."""
-    return _difference(group.state, following.state)
+    """The same from `group` to an epoch that is not entered yet, and which epoch it follows.
+
+    It holds for this state of `group` only: write it anew when the group changes, so that it brings back no message key
+    that has been used since (rule R4).
+    """
+    after = replace(following.state, former=caught_up(following.state.former, group.state))
+    return _difference(group.state, after) | {"follows": VERSION + following.follows}
 
 
 def _difference(old: GroupState, new: GroupState) -> dict[str, bytes | None]:
@@ -107,8 +114,15 @@ def _difference(old: GroupState, new: GroupState) -> dict[str, bytes | None]:
 
 
 def load_pending(stored: Rows, group: Group) -> NextEpoch:
-    """The epoch to which our commit of this epoch of `group` leads, from its rows. Raises as `load` does."""
-    return NextEpoch(group.state.interim_transcript_hash, load(stored, group.state.signer, group.state.config).state)
+    """The epoch to which our commit of this epoch of `group` leads: its rows, with what `pending_difference` changed.
+
+    Raises as `load` does, and `DecodeError` for rows that follow another epoch, fork or group.
+    """
+    follows = group.state.interim_transcript_hash
+    if stored.get("follows") != VERSION + follows:
+        raise DecodeError("rows that do not follow this epoch of the group")
+    unread = {name: row for name, row in stored.items() if name != "follows"}
+    return NextEpoch(follows, load(unread, group.state.signer, group.state.config).state)
 
 
 def load(stored: Rows, signer: SignatureKeyPair, config: GroupConfig = DEFAULT_CONFIG) -> Group:
@@ -150,7 +164,7 @@ def load(stored: Rows, signer: SignatureKeyPair, config: GroupConfig = DEFAULT_C
             roster=roster_of([member for _, member in tree.occupied()]),
             proposals=MappingProxyType(proposals),
             update_keys=MappingProxyType(update_keys),
-            former=former[max(0, len(former) - config.former_epochs_max) :],
+            former=former,
             reinit=group.reinit,
         )
     )

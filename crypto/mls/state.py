@@ -1,6 +1,6 @@
-"""The state of one member in one epoch of a group: what `commit`, `welcome` and `group` work on.
+"""The state of one member in one epoch of a group: what proposals, commits and messages are judged by.
 
-Owns the data and nothing else. A state never changes; the next one shares all that stays the same.
+Owns the data and how an epoch begins. A state never changes; the next one shares all that stays the same.
 """
 
 from __future__ import annotations

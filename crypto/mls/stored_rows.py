@@ -30,7 +30,6 @@ from crypto.mls.headers import MemberSender, Sender
 from crypto.mls.key_schedule import GroupContext, KeptSecrets
 from crypto.mls.proposals import CheckedProposal, Proposal, ReInit
 from crypto.mls.roster import Member
-from crypto.mls.rules.commit import EPOCH_MAX
 from crypto.mls.secret_tree import SecretTree
 from crypto.mls.state import FormerEpoch, GroupState
 from crypto.mls.tree_hashes import AnyNode
@@ -39,8 +38,11 @@ from crypto.secret import Secret
 from crypto.suites import CipherSuite
 from crypto.wire import Uint32, decode, decode_as, encode, encode_as, struct
 
-NUMBER_MAX = NODES_MAX - 1
+NODE_NUMBER_MAX = NODES_MAX - 1
 """The number of the last node there can be: bounds the array that a row's name can make us allocate."""
+
+NUMBER_MAX = 2**64 - 1
+"""Of what only stands in a row. Each of many members may propose much in one epoch (rule C10)."""
 
 
 @struct
@@ -129,7 +131,7 @@ def node_row(node: AnyNode) -> bytes:
 def take_nodes(unread: dict[str, bytes]) -> list[AnyNode | None]:
     """The array of Appendix C, up to the last node that is not blank."""
     nodes: list[AnyNode | None] = []
-    for index, row in _numbered(unread, "node"):
+    for index, row in _numbered(unread, "node", NODE_NUMBER_MAX):
         nodes += [None] * (index - len(nodes))
         nodes.append(decode_as(Node, row))
     return nodes
@@ -142,7 +144,7 @@ def key_rows(state: GroupState) -> dict[str, bytes]:
 
 def take_keys(unread: dict[str, bytes]) -> dict[NodeIndex, Secret]:
     """Our HPKE private keys by their node. Nobody has looked at their sizes yet."""
-    return {NodeIndex(index): Secret(key) for index, key in _numbered(unread, "key")}
+    return {NodeIndex(index): Secret(key) for index, key in _numbered(unread, "key", NODE_NUMBER_MAX)}
 
 
 def proposal_rows(state: GroupState, first_proposal: int = 0, first_update: int = 0) -> dict[str, bytes]:
@@ -192,7 +194,7 @@ def take_former(unread: dict[str, bytes], suite: CipherSuite) -> tuple[FormerEpo
     """The former epochs, the latest last."""
     keys = {name: unread.pop(name) for name in list(unread) if name.startswith("former/") and name.count("/") > 1}
     found = []
-    for epoch, encoded in _numbered(unread, "former", EPOCH_MAX):
+    for epoch, encoded in _numbered(unread, "former"):
         row = decode(FormerRow, encoded)
         if row.leaf_count.bit_count() != 1:
             raise DecodeError("a former epoch whose tree is of no possible width")

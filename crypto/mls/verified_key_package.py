@@ -12,6 +12,7 @@ from crypto.errors import DecodeError
 from crypto.mls.config import DEFAULT_CONFIG, GroupConfig
 from crypto.mls.key_package import KeyPackage, is_last_resort, key_package_reference, verify_key_package_signature
 from crypto.mls.mls_message import decode_message
+from crypto.mls.rules import extensions as extension_rules
 from crypto.mls.rules import key_package as rules
 from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.tree_nodes import KeyPackageSource, LeafIndex, LeafNode, Lifetime, verify_leaf_node
@@ -64,8 +65,8 @@ def check_key_package(key_package: KeyPackage, config: GroupConfig) -> VerifiedK
     assert isinstance(leaf.source, KeyPackageSource)
     leaf_rules.l11_total_lifetime(leaf.source.lifetime, config)
     rules.k4_init_key_differs(key_package)
-    leaf_rules.l17_key_package_extensions(key_package.extensions)
-    leaf_rules.l18_extension_types_unique(key_package.extensions)
+    extension_rules.l17_key_package_extensions(key_package.extensions)
+    extension_rules.l18_extension_types_unique(key_package.extensions)
     rules.l6_key_package_extensions(key_package)
     rules.c5_last_resort_mark(key_package)
     leaf_rules.l20_public_key(suite, key_package.init_key)

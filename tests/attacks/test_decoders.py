@@ -23,18 +23,56 @@ from crypto import public
 from crypto.attachments import AttachmentOpener, AttachmentSealer
 from crypto.errors import CryptoError
 from crypto.identity.accounts import DeviceCertificate, DeviceChain, SigningKeyCertificate, verify_chain
-from crypto.identity.device_list import DeviceList
+from crypto.identity.chat_policy import POLICY_EXTENSION, ChatKind, founding_policy, policy_in
+from crypto.identity.device_list import DeviceList, verify_device_list
+from crypto.identity.epoch_statements import EpochStatement, state_epoch
+from crypto.identity.link_codes import format_link_code, parse_link_code, parse_link_scan
+from crypto.identity.linking import (
+    LinkContents,
+    LinkOffer,
+    LinkPackage,
+    certify_link,
+    confirm_scanned,
+    generate_link_offer,
+    open_link_package,
+    read_link_offer,
+)
+from crypto.identity.organisation import Argon2Cost, OrganisationKeyFile, read_key_file, seal_key_file
+from crypto.identity.revocations import RevocationStatement
+from crypto.identity.roles import ROLE_EXTENSION, RoleChain, role_of_leaf
+from crypto.identity.safety_number import compare_safety_code, safety_code
 from crypto.mls import snapshot
 from crypto.mls.credentials import BasicCredential
+from crypto.mls.extensions import Extension
 from crypto.mls.group import GroupConfig, external_join, join, verify_group_info
 from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.tree_nodes import RatchetTreeNodes
 from crypto.mls.verified_key_package import verify_key_package
+from crypto.profile import (
+    Answer,
+    FieldAnswer,
+    FieldRequest,
+    GrantBook,
+    Person,
+    ProfileManifest,
+    RequestedField,
+    SealedField,
+    decode_profile_keys,
+    decode_profile_message,
+    encode_profile_keys,
+    encode_profile_message,
+    make_grants,
+    open_own_profile,
+    verify_manifest,
+)
 from crypto.secret import Secret
 from crypto.wire import decode, decode_as, encode, encode_as
 from protocol import api, frames
 from protocol.invitations import format_invitation, parse_invitation
-from tests.client_lib.engine.world import NOW_MS, Person, Relay, settle
+from tests.client_lib.engine import world
+from tests.client_lib.engine.world import NOW_MS, Relay, settle
+from tests.crypto import identities, organisations
+from tests.crypto.profiles import Owner, owner, scan
 
 NOW = NOW_MS // 1000
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
@@ -54,7 +92,7 @@ class Decoder:
 @cache
 def decoders() -> dict[str, Decoder]:
     relay = Relay()
-    alice, bob = Person(relay, 1), Person(relay, 2)
+    alice, bob = world.Person(relay, 1), world.Person(relay, 2)
     chat = alice.create_chat("private", bob)
     settle(alice, bob)
     group = bob.engine.chats[chat].group  # before the two messages below
@@ -76,6 +114,10 @@ def decoders() -> dict[str, Decoder]:
     def load_with(name: str) -> Callable[[bytes], Any]:
         return lambda data: snapshot.load(rows | {name: data}, bob.identity.device_key)
 
+    key_file = seal_key_file(organisations.ORGANISATION, "a passphrase", bytes(16), Argon2Cost(1, 1, 8))
+    role, statement = encode(organisations.worker_chain()), encode(organisations.revocations("a", "b").statement)
+    desk, worker_id = organisations.ORGANISATION.public, organisations.WORKER.account_id
+    current, roles_now = organisations.revocations(), identities.NOW
     key = Secret(bytes(32))
     sealer = AttachmentSealer(key)
     sealed = sealer.seal(b"the whole file", last=True)
@@ -86,6 +128,7 @@ def decoders() -> dict[str, Decoder]:
     joining = external_join(
         verify_group_info(group.group_info(), now=NOW), BasicCredential(b"joiner"), group.suite.signature.generate()
     )
+    policy = founding_policy(ChatKind.GROUP, bytes(20), [bytes([1]) * 20])
     known = [
         Decoder("MLSMessage, private", decode_message, application),
         Decoder("MLSMessage, commit", decode_message, commit_message),
@@ -97,6 +140,26 @@ def decoders() -> dict[str, Decoder]:
         Decoder("DeviceList", _struct(DeviceList), encode(identity.device_list)),
         Decoder("DeviceChain", _struct(DeviceChain), identity.credential.identity),
         Decoder("verify_chain", verify_chain, identity.credential.identity),
+        Decoder("RoleChain", _struct(RoleChain), role),
+        Decoder("ChatPolicy", lambda data: policy_in((Extension(POLICY_EXTENSION, data),)), encode(policy)),
+        Decoder("EpochStatement", _struct(EpochStatement), encode(state_epoch(identity.device_key, b"chat", 1, b"it"))),
+        Decoder(
+            "safety code",
+            lambda data: compare_safety_code(data, bytes(32), bytes([1]) * 32),
+            safety_code(bytes([1]) * 32, bytes(32)),
+        ),
+        Decoder("RevocationStatement", _struct(RevocationStatement), statement),
+        Decoder("OrganisationKeyFile", _struct(OrganisationKeyFile), key_file),
+        Decoder("read_key_file", read_key_file, key_file),
+        Decoder("public.verify_role", lambda data: public.verify_role(data, desk, worker_id, current, roles_now), role),
+        Decoder(
+            "public.verify_revocations", lambda data: public.verify_revocations(data, desk, None, roles_now), statement
+        ),
+        Decoder(
+            "role_of_leaf",
+            lambda data: role_of_leaf((Extension(ROLE_EXTENSION, data),), desk, worker_id, current, roles_now),
+            role,
+        ),
         Decoder("public.parse_message_header", public.parse_message_header, application),
         Decoder("public.parse_welcome", public.parse_welcome, welcome),
         Decoder("public.parse_device_certificate", public.parse_device_certificate, encode(certificate)),
@@ -125,11 +188,78 @@ def decoders() -> dict[str, Decoder]:
             format_invitation(bytes(range(16))).encode(),
             (ValueError,),
         ),
+        *_profile_decoders(),
     ]
+    known += _linking(bob)
     return {decoder.name: decoder for decoder in known}
 
 
-def _welcome(relay: Relay, alice: Person, bob: Person) -> bytes:
+def _linking(bob: world.Person) -> list[Decoder]:
+    """What passes between two devices of which one is linked, by screen and by server."""
+    identity, url = bob.identity, bob.identity.server_url
+    pending = generate_link_offer(url, NOW)
+    offer, code = encode(pending.offer), pending.code
+    scan = parse_link_scan(pending.qr_text, url)
+    devices = verify_device_list(identity.device_list, identity.signing_key_certificate, previous=None)
+    contents = LinkContents(Secret(b"profile"), Secret(b"contacts"))
+    confirmed = confirm_scanned(read_link_offer(offer, code, url, NOW), scan)
+    made = certify_link(confirmed, identity.signing_key, devices, contents, NOW)
+    package = LinkPackage(
+        proof=pending.pairing.proof,
+        signing_seed=identity.signing_key.private,
+        signing_key_certificate=made.device_list.certificate,
+        device_certificate=made.device_certificate,
+        device_list=made.device_list.device_list,
+        profile_keys=contents.profile_keys,
+        contacts=contents.contacts,
+        history=None,
+        padding=bytes(8),
+    )
+    return [
+        Decoder("LinkOffer", _struct(LinkOffer), offer),
+        Decoder("read_link_offer", lambda data: read_link_offer(data, code, url, NOW), offer),
+        Decoder("LinkPackage", _struct(LinkPackage), encode(package)),
+        Decoder("open_link_package", lambda data: open_link_package(pending, data, NOW), made.sealed_package),
+        Decoder("link code", lambda data: parse_link_code(data.decode("latin-1")), format_link_code(code).encode()),
+        Decoder("link QR code", lambda data: parse_link_scan(data.decode("latin-1"), url), pending.qr_text.encode()),
+    ]
+
+
+def _profile_decoders() -> list[Decoder]:
+    alice = owner("alice")
+    alice.set("Passport number", "C01X00T47")
+    alice.set("Passport", scan())
+    name, field = "Passport number", alice.sealed("Passport number")
+    book = GrantBook().add(alice.keys.field(name), Person(bytes(20)), frozenset({bytes(20)}), NOW)
+    request = FieldRequest(bytes(16), bytes(20), b"for your contract", (RequestedField(b"A", scan().type),))
+    said = {
+        "grants": make_grants(alice.keys, alice.newest, [name, "Passport"]),
+        "request": request,
+        "answer": FieldAnswer(bytes(16), (Answer.YES,)),
+    }
+    return [
+        Decoder(
+            "verify_manifest",
+            lambda data: verify_manifest(decode(ProfileManifest, data), alice.signing_key, alice.manifest),
+            encode(alice.newest.manifest),
+        ),
+        Decoder("open_own_profile", lambda data: _open_profile(alice, decode(SealedField, data)), encode(field)),
+        Decoder(
+            "profile keys", lambda data: decode_profile_keys(Secret(data)), encode_profile_keys(alice.keys).reveal()
+        ),
+        Decoder("grant book", _struct(GrantBook), encode(book)),
+        *(
+            Decoder(f"profile message, {kind}", decode_profile_message, encode_profile_message(message).reveal())
+            for kind, message in said.items()
+        ),
+    ]
+
+
+def _open_profile(alice: Owner, field: SealedField) -> None:
+    open_own_profile(alice.keys, alice.newest, [field, alice.sealed("Passport")])
+
+
+def _welcome(relay: Relay, alice: world.Person, bob: world.Person) -> bytes:
     """A Welcome to bob that nobody has used yet."""
     alice.create_chat("group", bob)
     while alice.outgoing or alice.incoming:

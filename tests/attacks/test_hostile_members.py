@@ -14,7 +14,7 @@ from crypto.mls import proposing
 from crypto.mls.credentials import AnyCredential, BasicCredential
 from crypto.mls.group import Group, generate_key_package
 from crypto.mls.mls_message import encode_message
-from crypto.mls.proposals import Update
+from crypto.mls.proposals import CheckedProposal, Update
 from crypto.mls.secret_tree import MessageKey, RatchetKind, SecretTree
 from crypto.mls.tree_nodes import LeafIndex, LeafNode, Lifetime, UpdateSource
 from crypto.mls.verified_key_package import verify_key_package
@@ -81,7 +81,7 @@ def test_a_member_cannot_take_anothers_name_by_a_proposal(people: tuple[Person, 
         b"",
     )
     leaf = signed_leaf(state.suite, state.signer, unsigned, state.context.group_id, state.own_leaf)
-    _, message = proposing.propose(state, Update(leaf), NOW)
+    _, message = proposing.propose(state, CheckedProposal(Update(leaf), state.own_leaf, None))
     send_raw(mallory, chat, message)
     read(alice)
     assert not group_of(alice, chat).pending_proposals

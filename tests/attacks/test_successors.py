@@ -14,7 +14,7 @@ from crypto.identity.device_list import sign_device_list
 from crypto.mls import proposing, snapshot
 from crypto.mls.credentials import BasicCredential
 from crypto.mls.group import Group
-from crypto.mls.proposals import Update
+from crypto.mls.proposals import CheckedProposal, Update
 from crypto.mls.tree_nodes import LeafNode, UpdateSource
 from crypto.suites import SignatureKeyPair
 from crypto.wire import encode
@@ -64,7 +64,7 @@ def test_l16_an_update_does_not_hand_a_leaf_to_another_device(people: tuple[Pers
         source=UpdateSource(),
     )
     leaf = signed_leaf(state.suite, device, unsigned, state.context.group_id, state.own_leaf)
-    _, message = proposing.propose(state, Update(leaf), NOW)
+    _, message = proposing.propose(state, CheckedProposal(Update(leaf), state.own_leaf, None))
     mallory.relay.handle(mallory.device_id, frames.Send(generate_message_id(), chat, message))
     read(alice)
     assert not group_of(alice, chat).pending_proposals

@@ -13,7 +13,8 @@ from tests.contracts import mls_rules
 from tests.contracts.tree import ROOT
 from tests.crypto.test_wycheproof import wycheproof_counts
 from tests.interop import peers
-from tests.mutation.targets import PROJECT
+from tests.mutation.report import fingerprint
+from tests.mutation.targets import PROJECT, all_mutants
 
 Kit = dict[str, Any]
 
@@ -119,7 +120,9 @@ def problems(found: Kit) -> list[str]:
     said += [f"{path.name} is missing: {how}" for path, how in LONG_RUNS.items() if not path.is_file()]
     ran = found["mutation"]["modules"] if found["mutation"] else {}
     said += [
-        f"the mutants of {module} have not been run: make mutants" for module in PROJECT.modules if module not in ran
+        f"the mutants of {module} have not been run since it changed: make mutants"
+        for module in PROJECT.modules
+        if ran.get(module, {}).get("of") != fingerprint(all_mutants((module,)))
     ]
     return said
 

@@ -23,7 +23,7 @@ from crypto.identity.accounts import DeviceChain, certify_device, certify_signin
 from crypto.identity.device_list import sign_device_list
 from crypto.identity.sessions import answer_challenge
 from crypto.mls.credentials import BasicCredential
-from crypto.mls.key_package import generate_key_package
+from crypto.mls.group import generate_key_package
 from crypto.mls.mls_message import encode_message
 from crypto.mls.tree_nodes import Lifetime
 from crypto.public import account_id_of, device_id_of

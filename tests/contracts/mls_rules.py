@@ -48,11 +48,12 @@ HEAD = """# The rules of MLS, one by one
 What a member must check (RFC 9420), and where we do. Written from the code by `make rules`; a test holds it current.
 
 A rule that is a function of `crypto/mls/rules` is named after its id, and so are its tests. Where a rule can be
-broken, a test sends what breaks it and nothing else, signed, MACed and encrypted anew, and finds the receiver's stored
-state as it was; where it holds by construction, a test shows that. Others of that name hold limits to the last unit.
-What the tests are worth shows `make mutants`, which takes the checks away. "Groups" says in which groups a rule was
-broken: *all* are those of 2, 5, 9 and 33 members, in suite 0x0001 and in X-Wing. Where that makes no difference it
-says so.
+broken, a test sends what breaks it and nothing else, signed, MACed and encrypted anew, and wants just this refusal;
+where it holds by construction, a test shows that. Others of that name hold limits to the last unit. A state is a frozen
+value, so a refusal cannot go half way: that the receiver's stored rows are as they were, which the tests look at too,
+says only that nothing inside was changed in place. What the tests are worth shows `make mutants`, which takes the
+checks away. "Groups" says in which groups a rule was broken: *all* are those of 2, 5, 9 and 33 members, in suite
+0x0001 and in X-Wing. Where that makes no difference it says so.
 """
 
 

@@ -33,6 +33,7 @@ PUBLIC = (
     "crypto.mls",
     "crypto.mls.group",
     "crypto.mls.snapshot",
+    "crypto.profile",
     "crypto.public",
     "crypto.secret",
     "protocol.api",

@@ -21,6 +21,7 @@ ARROWS = {
 ROOMS = {
     "crypto.errors": (),
     "crypto.secret": (),
+    "crypto.texts": ("crypto.errors",),
     "crypto.codecs": ("crypto.errors", "crypto.secret"),
     "crypto.wire": ("crypto.codecs", "crypto.errors", "crypto.secret"),
     "crypto.kem": ("crypto.secret",),
@@ -28,6 +29,14 @@ ROOMS = {
     "crypto.suites": ("crypto.errors", "crypto.hpke", "crypto.kem", "crypto.secret", "crypto.wire"),
     "crypto.mls": ("crypto.errors", "crypto.kem", "crypto.secret", "crypto.suites", "crypto.wire"),
     "crypto.attachments": ("crypto.errors", "crypto.secret", "crypto.wire"),
+    "crypto.profile": (
+        "crypto.errors",
+        "crypto.identity",
+        "crypto.secret",
+        "crypto.suites",
+        "crypto.texts",
+        "crypto.wire",
+    ),
     "client_lib.content": ("client_lib.errors", "crypto"),
     "client_lib.engine": (
         "client_lib.content",

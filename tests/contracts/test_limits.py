@@ -18,6 +18,8 @@ from crypto.identity.accounts import (
     generate_signature_key_pair,
 )
 from crypto.identity.device_list import DEVICES_MAX, sign_device_list
+from crypto.profile import grant_book
+from crypto.profile.fields import ATTACHMENT_ID_SIZE, FILE_BYTES_MAX
 from crypto.wire import INPUT_BYTES_MAX, encode
 from protocol import api, limits
 
@@ -30,6 +32,9 @@ def test_the_sizes_of_ids_and_challenges_are_the_same_everywhere() -> None:
     assert len(device_id_of(bytes(32))) == limits.DEVICE_ID_BYTES
     assert limits.CHALLENGE_BYTES == sessions.CHALLENGE_SIZE
     assert len(generate_chat_id()) == limits.CHAT_ID_BYTES
+    assert ATTACHMENT_ID_SIZE == limits.ATTACHMENT_ID_BYTES
+    assert FILE_BYTES_MAX <= limits.ATTACHMENT_BYTES_MAX
+    assert grant_book.CHAT_ID_SIZE == limits.CHAT_ID_BYTES
     assert len(generate_message_id()) == limits.MESSAGE_ID_BYTES
 
 

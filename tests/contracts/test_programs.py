@@ -8,7 +8,7 @@ import pytest
 
 from sealdesk_cli.errors import Exit
 from tests.conftest import ROOT
-from tests.contracts import mls_rules, settings_table, surface
+from tests.contracts import mls_rules, permissions, settings_table, surface
 
 PROGRAMS = (
     "benchmarks",
@@ -16,11 +16,12 @@ PROGRAMS = (
     "sealdesk_cli",
     "tests.audit",
     "tests.contracts.mls_rules",
+    "tests.contracts.permissions",
     "tests.contracts.surface",
     "tests.fuzzing",
     "tests.mutation",
 )
-WRITTEN = (mls_rules.PAGE, surface.LISTING, settings_table.PAGE)
+WRITTEN = (mls_rules.PAGE, permissions.PAGE, surface.LISTING, settings_table.PAGE)
 
 
 def run(*arguments: str, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from crypto.errors import AuthenticationError, RuleViolation
+from crypto.errors import AuthenticationError, CommitFirst, RuleViolation
 from crypto.kem import HPKEKeyPair
 from crypto.mls import commit as commit_module
 from crypto.mls import messages, proposing, treekem
@@ -25,6 +25,7 @@ from crypto.mls.group import Group, KeyPackageBundle, PendingCommit, ReceivedPro
 from crypto.mls.group_view import pending_commit
 from crypto.mls.headers import WireFormat
 from crypto.mls.key_package import sign_key_package
+from crypto.mls.proposal_list import check_proposal
 from crypto.mls.proposals import Add, AnyProposal, CheckedProposal, PreSharedKey
 from crypto.mls.psk import PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage
 from crypto.mls.psk_lookup import no_psks, own_psks_first
@@ -73,7 +74,8 @@ def assert_refused_with(error: type[E], action: Callable[[], object], *watched: 
 
 def assert_refused(rule: str, action: Callable[[], object], *watched: Group) -> None:
     """`action` breaks `rule`."""
-    assert assert_refused_with(RuleViolation, action, *watched).rule == rule
+    error = CommitFirst if rule in {"D1", "R8"} else RuleViolation
+    assert assert_refused_with(error, action, *watched).rule == rule
 
 
 def assert_not_authentic(action: Callable[[], object], *watched: Group) -> None:
@@ -223,7 +225,8 @@ def told(world: World, proposer: str, sent: tuple[Group, bytes]) -> CheckedPropo
 
 def by_reference(world: World, proposer: str, proposal: AnyProposal) -> CheckedProposal:
     """A proposal that `proposer` has sent before. Rules that it breaks by itself must be off."""
-    state, message = proposing.propose(world[proposer].state, proposal, NOW)
+    state = world[proposer].state
+    state, message = proposing.propose(state, check_proposal(state, proposal, state.own_leaf, None, NOW))
     return told(world, proposer, (Group(state), message))
 
 

@@ -88,9 +88,8 @@ class SharedEpoch:
         signed = sign_framed_content(self.suite, signer or self.signer, wire_format, framed, self.context)
         return with_confirmation_tag(signed, CONFIRMATION_TAG) if isinstance(content, Commit) else signed
 
-    def private(self, content: AnyContent, padded_size: int = 256) -> tuple[SecretTree, PrivateMessage]:
-        signed = self.signed(content)
-        return protect_private(self.suite, signed, self.tree, self.sender_data_secret, padded_size=padded_size)
+    def private(self, content: AnyContent) -> tuple[SecretTree, PrivateMessage]:
+        return protect_private(self.suite, self.signed(content), self.tree, self.sender_data_secret)
 
     def public(self, content: AnyContent, sender: AnySender = MEMBER) -> PublicMessage:
         signed = self.signed(content, WireFormat.PUBLIC_MESSAGE, sender)

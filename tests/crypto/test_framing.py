@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from crypto import wire
-from crypto.errors import DecodeError
+from crypto.errors import DecodeError, UsageError
 from crypto.mls import framing, key_package, mls_message, proposals, tree_nodes, welcome
 from crypto.mls.framing import (
     AnyContent,
@@ -160,5 +160,5 @@ def test_c8_sender_data_has_one_size(size: int) -> None:
     assert wire.decode(framing.SenderData, encoded) == framing.SenderData(1, 2, b"rand")
     with pytest.raises(DecodeError):
         wire.decode(framing.SenderData, encoded[:8] + bytes(size))
-    with pytest.raises(ValueError, match="where 4 belong"):
+    with pytest.raises(UsageError, match="where 4 belong"):
         wire.encode(framing.SenderData(1, 2, bytes(size)))

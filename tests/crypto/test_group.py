@@ -8,6 +8,7 @@ import random
 import pytest
 
 from crypto.errors import (
+    AuthenticationError,
     DecodeError,
     FutureEpoch,
     GenerationUsed,
@@ -229,7 +230,7 @@ def test_a_commit_with_another_psk_gives_another_epoch() -> None:
     world = world_of(suite_of(1), 2)
     psk = ExternalPSK(b"paper")
     pending = world["person 0"].commit(now=NOW, psks=(psk,), find_psk=lambda _: Secret(b"one"))
-    with pytest.raises(Exception, match="not authentic"):
+    with pytest.raises(AuthenticationError):
         world["person 1"].receive(pending.message, NOW, lambda _: Secret(b"two"))
 
 

@@ -22,6 +22,7 @@ from crypto.identity.chat_policy import (
     policy_in,
     with_policy,
 )
+from crypto.mls import commit
 from crypto.mls.extensions import Extension, ExtensionType, ExternalSender, ExternalSenders, RequiredCapabilities
 from crypto.mls.group import (
     Group,

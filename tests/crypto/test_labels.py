@@ -10,20 +10,30 @@ from dataclasses import dataclass
 import pytest
 
 from crypto.errors import AuthenticationError
-from crypto.identity import accounts, device_list, sessions
+from crypto.identity import accounts, device_list, epoch_statements, linking, revocations, roles, sessions
 from crypto.identity.accounts import certify_device, certify_signing_key, verify_device, verify_signing_key
 from crypto.identity.device_list import sign_device_list, verify_device_list
+from crypto.identity.epoch_statements import KnownEpochs, check_epoch_statement, state_epoch
+from crypto.identity.link_codes import LinkCode
+from crypto.identity.linking import derive_link_offer, read_link_offer
+from crypto.identity.revocations import sign_revocations, verify_revocations
+from crypto.identity.roles import Role, RoleChain, RoleGrant, certify_role, verify_role
 from crypto.identity.sessions import SessionAnswer, verify_session_answer
 from crypto.identity.signing import SignedLabel
 from crypto.mls.key_package import verify_key_package_signature
 from crypto.mls.tree_nodes import LeafIndex, leaf_node_tbs, verify_leaf_node
-from crypto.suites import SUITES, encode_sign_content, sign_ed25519
-from crypto.wire import encode_unsigned
+from crypto.profile import manifest as profile_manifest
+from crypto.profile import sign_manifest, verify_manifest
+from crypto.secret import Secret
+from crypto.suites import SUITES, X_WING, encode_sign_content, sign_ed25519
+from crypto.wire import encode, encode_unsigned
 from tests.crypto.identities import NOW, Device, key_package, key_pair, secret
+from tests.crypto.links import cheap_argon2id
 
 KEYS = key_pair("one key in every role")  # so that nothing but the label tells the kinds apart
 URL, CHALLENGE = "https://desk.example.org", secret("challenge").reveal()
 SUITE = SUITES[1]
+CODE = LinkCode("7K2Q", Secret(b"M9XA4"))
 
 
 @dataclass(frozen=True)
@@ -41,7 +51,15 @@ def kinds() -> dict[str, Kind]:
     device_certificate = certify_device(KEYS, certificate, KEYS.public, NOW)
     chain = accounts.DeviceChain(certificate, device_certificate)
     devices = sign_device_list(KEYS, certificate, 1, frozenset({bytes(20)}), NOW)
+    profile = sign_manifest(KEYS, certificate, None, [], frozenset(), NOW)
     answer = SessionAnswer(URL.encode(), accounts.device_id_of(KEYS.public), CHALLENGE, b"")
+    epoch = state_epoch(KEYS, b"chat", 1, b"authenticator")
+    grant = RoleGrant(accounts.account_id_of(KEYS.public), Role.ADMIN, "", NOW, NOW + 1, signing_key_version=1)
+    role = certify_role(KEYS, grant, bytes(16)).certificate
+    statement = sign_revocations(KEYS, 1, NOW, NOW + 1, frozenset())
+    current = verify_revocations(encode(statement), KEYS.public, None, NOW)
+    with cheap_argon2id():
+        offer = derive_link_offer(URL, NOW, CODE, KEYS, X_WING.derive_key_pair(secret("offer"))).offer
     package = key_package(SUITE, Device(KEYS, device_certificate, chain))
     leaf = package.leaf_node
 
@@ -67,10 +85,41 @@ def kinds() -> dict[str, Kind]:
             encode_unsigned(devices),
             lambda s: verify_device_list(signed(devices, s), certificate, None),  # type: ignore[arg-type]  # one helper for all signed structs
         ),
+        "ProfileManifest": Kind(
+            SignedLabel.PROFILE_MANIFEST,
+            encode_unsigned(profile),
+            lambda s: verify_manifest(signed(profile, s), signing_key, None),  # type: ignore[arg-type]  # one helper for all signed structs
+        ),
         "SessionAnswer": Kind(
             SignedLabel.SESSION_ANSWER,
             encode_unsigned(answer),
             lambda s: verify_session_answer(KEYS.public, URL, CHALLENGE, s),
+        ),
+        "EpochStatement": Kind(
+            SignedLabel.EPOCH_STATEMENT,
+            encode_unsigned(epoch),
+            lambda s: check_epoch_statement(signed(epoch, s), KEYS.public, KnownEpochs(b"chat", 1)),  # type: ignore[arg-type]  # one helper for all signed structs
+        ),
+        "RoleCertificate": Kind(
+            SignedLabel.ROLE_CERTIFICATE,
+            encode_unsigned(role),
+            lambda s: verify_role(
+                encode(RoleChain(None, signed(role, s))),  # type: ignore[arg-type]  # one helper for all signed structs
+                KEYS.public,
+                role.account_id,
+                current,
+                NOW,
+            ),
+        ),
+        "RevocationStatement": Kind(
+            SignedLabel.REVOCATION_STATEMENT,
+            encode_unsigned(statement),
+            lambda s: verify_revocations(encode(signed(statement, s)), KEYS.public, None, NOW),
+        ),
+        "LinkOffer": Kind(
+            SignedLabel.LINK_OFFER,
+            encode_unsigned(offer),
+            lambda s: read_link_offer(encode(signed(offer, s)), CODE, URL, NOW),
         ),
         "LeafNode": Kind(
             "MLS 1.0 LeafNodeTBS",
@@ -121,4 +170,5 @@ def test_every_label_is_tested_and_names_its_struct_and_version() -> None:
     for label in SignedLabel:
         owner, version, name = label.split(" ")
         assert (owner, version) == ("Sealdesk", "1.0")
-        assert any(hasattr(module, name) for module in (accounts, device_list, sessions))
+        homes = (accounts, device_list, epoch_statements, linking, profile_manifest, revocations, roles, sessions)
+        assert any(hasattr(module, name) for module in homes)

@@ -13,7 +13,7 @@ from crypto.mls.group import (
 from crypto.mls.headers import ProtocolVersion
 from crypto.mls.proposals import ReInit
 from crypto.mls.psk import ExternalPSK, ResumptionPSK, ResumptionPSKUsage
-from crypto.mls.rules import leaf as leaf_rules
+from crypto.mls.rules import extensions as extension_rules
 from crypto.suites import X_WING, CipherSuite, suite_of
 from tests.crypto.forge import (
     UNLISTED,
@@ -89,7 +89,9 @@ def test_the_extensions_of_a_reinit_are_those_of_a_group_context(rule: str) -> N
     message = forged_proposal(world["person 0"], ReInit(NEW_ID, ProtocolVersion.MLS10, 1, extensions))
     receiver = world["person 1"]
     assert_refused(rule, lambda: receiver.receive(message, NOW), receiver)
-    function = leaf_rules.l17_group_context_extensions if rule == "L17" else leaf_rules.l18_extension_types_unique
+    function = (
+        extension_rules.l17_group_context_extensions if rule == "L17" else extension_rules.l18_extension_types_unique
+    )
     with off(function):
         receiver.receive(message, NOW)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -13,6 +12,7 @@ from crypto.errors import (
     RuleViolation,
     UsageError,
 )
+from crypto.mls import protection
 from crypto.mls.framing import (
     AnyContent,
     ApplicationContent,
@@ -38,13 +38,12 @@ from crypto.mls.headers import (
 )
 from crypto.mls.key_schedule import GroupContext
 from crypto.mls.mls_message import decode_message, encode_message
+from crypto.mls.padding import padded_size
 from crypto.mls.proposals import Add, Commit, Proposal, Remove
 from crypto.mls.protection import (
     open_sender_data,
-    private_content_size,
     protect_private,
     protect_public,
-    seal_private,
     sign_framed_content,
     unprotect_public,
     verify_framed_content,
@@ -107,7 +106,7 @@ def test_published_private_messages(case: Case, name: str) -> None:
     signed = sign_framed_content(world.suite, world.signer, WireFormat.PRIVATE_MESSAGE, framed, world.context)
     if name == "commit":
         signed = with_confirmation_tag(signed, CONFIRMATION_TAG)
-    sent, ours = protect_private(world.suite, signed, world.tree, world.sender_data_secret, padded_size=0)
+    sent, ours = protect_private(world.suite, signed, world.tree, world.sender_data_secret)
     received, opened = world.unprotect(ours)
     assert (received, opened) == (sent, signed)
 
@@ -171,28 +170,27 @@ def test_a_public_message_comes_back(world: SharedEpoch, content: AnyContent) ->
     assert len(message.membership_tag or b"") == world.suite.hash_size
 
 
-@pytest.mark.parametrize("padded_size", [0, 1, 200, 256, 1000, 5000])
-def test_padding_fills_up_to_the_size_and_larger_content_stays(world: SharedEpoch, padded_size: int) -> None:
-    signed = world.signed(APPLICATION)
-    size = private_content_size(signed)
-    assert size == len(wire.encode(APPLICATION)) + len(wire.encode(signed.auth))
-    sent = protect_private(world.suite, signed, world.tree, world.sender_data_secret, padded_size=padded_size)
-    assert len(sent[1].ciphertext) == max(size, padded_size) + 16
-    assert world.unprotect(sent[1])[1] == signed
+@pytest.mark.parametrize("size", [0, 180, 181, 182, 183, 1000, 5000])
+def test_padding_fills_up_to_the_bucket(world: SharedEpoch, size: int) -> None:
+    content = ApplicationContent(bytes(size))
+    _, message = world.private(content)
+    opened = world.unprotect(message)[1]
+    assert opened.content.content == content
+    assert len(message.ciphertext) == padded_size(len(wire.encode(content) + wire.encode(opened.auth))) + 16
 
 
-def test_a_given_reuse_guard_makes_a_given_message(world: SharedEpoch) -> None:
+def test_a_given_reuse_guard_makes_a_given_message(world: SharedEpoch, monkeypatch: pytest.MonkeyPatch) -> None:
     signed, guard = world.signed(APPLICATION), b"\x01\x20\x03\xff"
-    arguments: Any = (world.suite, signed, world.tree, world.sender_data_secret)
-    _, message = seal_private(*arguments, padded_size=300, reuse_guard=guard)
-    assert seal_private(*arguments, padded_size=300, reuse_guard=guard)[1] == message
+    monkeypatch.setattr(protection, "generate_reuse_guard", lambda: guard)
+    _, message = protect_private(world.suite, signed, world.tree, world.sender_data_secret)
+    assert protect_private(world.suite, signed, world.tree, world.sender_data_secret)[1] == message
 
     _, key = world.tree.key_for(SENDER, RatchetKind.APPLICATION, Generation(0))
     nonce = key.nonce.reveal()
     guarded = bytes(a ^ b for a, b in zip(nonce, guard + bytes(8), strict=True))
     aad = wire.encode(PrivateContentAAD(b"group", 7, ContentType.APPLICATION, b"authenticated data"))
     plaintext = world.suite.aead_open(key.key, guarded, aad, message.ciphertext)
-    assert plaintext == (wire.encode(APPLICATION) + wire.encode(signed.auth)).ljust(300, b"\0")
+    assert plaintext == (wire.encode(APPLICATION) + wire.encode(signed.auth)).ljust(256, b"\0")
     assert open_sender_data(world.suite, message, world.sender_data_secret) == SenderData(SENDER, 0, guard)
 
 

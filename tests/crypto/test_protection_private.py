@@ -67,7 +67,7 @@ def test_our_hand_made_private_message_is_right(world: SharedEpoch) -> None:
 
 @without_group("one epoch made by hand, in every suite there is")
 def test_f6_a_change_anywhere_is_refused(world: SharedEpoch) -> None:
-    _, message = world.private(APPLICATION, padded_size=0)
+    _, message = world.private(APPLICATION)
     changes: list[dict[str, Any]] = [
         {"group_id": b"grouq"},
         {"group_id": b""},
@@ -182,7 +182,7 @@ def test_f12_only_members_send_private_messages(world: SharedEpoch) -> None:
     for sender in SENDERS[1:]:
         signed = world.signed(COMMIT, sender=sender)
         with pytest.raises(UsageError, match="only members"):
-            protect_private(world.suite, signed, world.tree, world.sender_data_secret, padded_size=0)
+            protect_private(world.suite, signed, world.tree, world.sender_data_secret)
 
 
 @without_group("one epoch made by hand, in every suite there is")
@@ -247,7 +247,7 @@ def _guards_of(world: SharedEpoch, count: int) -> list[bytes]:
     guards = []
     signed, tree = world.signed(APPLICATION), world.tree
     for _ in range(count):
-        tree, message = protect_private(world.suite, signed, tree, world.sender_data_secret, padded_size=0)
+        tree, message = protect_private(world.suite, signed, tree, world.sender_data_secret)
         guards.append(open_sender_data(world.suite, message, world.sender_data_secret).reuse_guard)
     return guards
 
@@ -281,9 +281,9 @@ def test_r6_a_forked_process_draws_other_reuse_guards() -> None:
 
 def test_the_same_message_twice_shares_neither_key_nor_guard(world: SharedEpoch) -> None:
     signed = world.signed(APPLICATION)
-    tree, first = protect_private(world.suite, signed, world.tree, world.sender_data_secret, padded_size=0)
-    _, second = protect_private(world.suite, signed, tree, world.sender_data_secret, padded_size=0)
-    _, again = protect_private(world.suite, signed, world.tree, world.sender_data_secret, padded_size=0)
+    tree, first = protect_private(world.suite, signed, world.tree, world.sender_data_secret)
+    _, second = protect_private(world.suite, signed, tree, world.sender_data_secret)
+    _, again = protect_private(world.suite, signed, world.tree, world.sender_data_secret)
     assert len({first.ciphertext, second.ciphertext, again.ciphertext}) == 3
 
 
@@ -295,7 +295,7 @@ def test_a_message_travels_the_way_that_it_was_signed_for(world: SharedEpoch) ->
         protect_public(world.suite, world.signed(REMOVE), world.context, world.membership_key)
     signed = world.signed(REMOVE, WireFormat.PUBLIC_MESSAGE)
     with pytest.raises(UsageError, match="another wire format"):
-        protect_private(world.suite, signed, world.tree, world.sender_data_secret, padded_size=0)
+        protect_private(world.suite, signed, world.tree, world.sender_data_secret)
 
 
 def test_a_confirmation_tag_is_for_commits_and_each_has_one(world: SharedEpoch) -> None:
@@ -307,7 +307,7 @@ def test_a_confirmation_tag_is_for_commits_and_each_has_one(world: SharedEpoch) 
             protect_public(world.suite, public, world.context, world.membership_key)
         private = replace(world.signed(content), auth=auth)
         with pytest.raises(UsageError, match="confirmation tag"):
-            protect_private(world.suite, private, world.tree, world.sender_data_secret, padded_size=0)
+            protect_private(world.suite, private, world.tree, world.sender_data_secret)
 
 
 def test_a_members_public_message_needs_context_and_key(world: SharedEpoch) -> None:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
-from crypto.errors import RuleViolation
-from crypto.mls import psk as psk_module
 from crypto.mls.psk import ExternalPSK, PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage, derive_psk_secret
 from crypto.secret import Secret
 from crypto.suites import SUITES, suite_of
@@ -53,13 +49,3 @@ def test_s1_order_key_and_every_field_of_the_name_matter() -> None:
         [(PreSharedKeyID(ResumptionPSK(ResumptionPSKUsage.APPLICATION, b"group", 4), bytes(32)), key)],
     ]
     assert len({derive_psk_secret(ONE, psks).reveal() for psks in lists}) == len(lists)
-
-
-@without_group("the derivation of one secret")
-def test_c10_more_psks_than_can_be_counted_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(psk_module, "PSK_COUNT_MAX", 3)
-    named = (PreSharedKeyID(ExternalPSK(b"name"), bytes(32)), Secret(b"key"))
-    assert len(derive_psk_secret(ONE, [named] * 3)) == ONE.hash_size
-    with pytest.raises(RuleViolation) as raised:
-        derive_psk_secret(ONE, [named] * 4)
-    assert raised.value.rule == "C10"

@@ -14,7 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crypto import public
-from crypto.errors import AuthenticationError, DecodeError, IdentityError, InvalidMessage, RuleViolation
+from crypto.errors import (
+    AuthenticationError,
+    DecodeError,
+    IdentityError,
+    InvalidMessage,
+    PolicyViolation,
+    RuleViolation,
+)
 from crypto.identity.accounts import certify_device
 from crypto.mls.credentials import BasicCredential, X509Credential
 from crypto.mls.extensions import Extension
@@ -27,6 +34,7 @@ from crypto.mls.welcome import EncryptedGroupSecrets, Welcome
 from crypto.suites import SUITES, X_WING, HPKECiphertext
 from crypto.wire import encode
 from tests.crypto.identities import DAY_S, NOW, Account, Device, account, device, key_package, key_pair, message, secret
+from tests.crypto.organisations import ORGANISATION, WORKER, revocations, worker_chain
 
 VECTORS = json.loads((Path(__file__).parent / "data" / "identity.json").read_text())
 CHATS = [SUITES[1], SUITES[3], X_WING]
@@ -329,8 +337,13 @@ PARSERS: dict[str, Callable[[bytes], object]] = {
     "welcome": public.parse_welcome,
     "key package": lambda data: public.verify_key_package(data, DEVICE.certificate, NOW),
     "certificate": public.parse_device_certificate,
+    "role": lambda data: public.verify_role(data, ORGANISATION.public, WORKER.account_id, revocations(), NOW),
+    "revocations": lambda data: public.verify_revocations(data, ORGANISATION.public, None, NOW),
+    "stored revocations": lambda data: public.load_revocations(data, ORGANISATION.public),
 }
 GOOD = [*map(message, (PRIVATE, WELCOME, PUBLIC, key_package(SUITE, DEVICE))), encode(DEVICE.certificate)]
+GOOD += [encode(worker_chain()), encode(revocations("a", "b").statement)]
+SIGNED_WHOLE = {"key package", "role", "revocations", "stored revocations"}
 
 
 @st.composite
@@ -353,7 +366,7 @@ def test_any_bytes_are_taken_or_refused_by_our_errors(name: str, data: bytes) ->
         PARSERS[name](data)
     except (InvalidMessage, IdentityError):
         return
-    assert data in GOOD or name != "key package"  # one signature covers the whole of a key package
+    assert data in GOOD or name not in SIGNED_WHOLE  # signatures cover the whole
 
 
 @given(st.integers(min_value=0), st.integers(0, 7))
@@ -368,6 +381,16 @@ def test_no_bit_of_a_key_package_can_change(place: int, bit: int) -> None:
 def test_random_session_answers_are_refused(key: bytes, url: str, challenge: bytes, signature: bytes) -> None:
     with pytest.raises(InvalidMessage):
         public.verify_session_answer(key, url, challenge, signature)
+
+
+def test_a21_the_server_asks_certificates_too() -> None:
+    """It judges by the same table, and by nothing that it keeps of an account."""
+    role = public.verify_role(encode(worker_chain()), ORGANISATION.public, WORKER.account_id, revocations(), NOW).role
+    assert public.may(role, public.Action.CREATE_GROUP)
+    with pytest.raises(PolicyViolation, match="a worker may not certify as a worker"):
+        public.check_permission(role, public.Action.CERTIFY, public.Role.WORKER)
+    with pytest.raises(IdentityError, match="another account"):
+        public.verify_role(encode(worker_chain()), ORGANISATION.public, ALICE.account_id, revocations(), NOW)
 
 
 def test_the_servers_view_takes_and_gives_no_secret() -> None:

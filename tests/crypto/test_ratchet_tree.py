@@ -15,6 +15,7 @@ from crypto.errors import RuleViolation
 from crypto.mls import parent_hashes
 from crypto.mls.proposals import Add, Proposal, Remove, Update
 from crypto.mls.ratchet_tree import RatchetTree
+from crypto.mls.rules.tree import check_structure
 from crypto.mls.tree_hashes import AnyNode
 from crypto.mls.tree_nodes import (
     LeafIndex,
@@ -72,7 +73,7 @@ def test_published_trees_are_valid(case: Case) -> None:
     assert [tree.subtree_hash(index).hex() for index in indices(tree)] == case["tree_hashes"]
     assert [list(tree.resolution(index)) for index in indices(tree)] == case["resolutions"]
     assert encode_as(RatchetTreeNodes, tree.export()).hex() == case["tree"]
-    tree.verify_structure()
+    check_structure(tree)
     parent_hashes.verify(tree)
     for index, leaf in tree.occupied():
         verify_leaf_node(tree.suite, leaf, bytes.fromhex(case["group_id"]), index)
@@ -115,6 +116,11 @@ def test_filtered_direct_paths_of_the_example_tree() -> None:
     assert tree.filtered_direct_path(LeafIndex(0)) == tree.filtered_direct_path(LeafIndex(1)) == (1, 7)
     assert tree.filtered_direct_path(LeafIndex(4)) == tree.filtered_direct_path(LeafIndex(5)) == (9, 11, 7)
     assert tree.filtered_direct_path(LeafIndex(6)) == (11, 7)
+
+
+def test_nothing_to_apply_copies_nothing() -> None:
+    tree = grown(SUITE, 5).tree
+    assert tree.apply({}, (), ())[0] is tree
 
 
 def test_a_node_above_new_members_only_stays_in_the_filtered_path() -> None:
@@ -178,7 +184,7 @@ def judge(nodes: list[AnyNode | None]) -> str:
     fault = naive_tree.structure_fault(naive)
     if fault is not None:
         with pytest.raises(RuleViolation) as caught:
-            tree.verify_structure()
+            check_structure(tree)
         # several faults at once: either is right
         assert caught.value.rule == fault or {caught.value.rule, fault} == {"T6", "T7"}
         if fault in {"T6", "T7"}:  # lists that name nobody: whatever the verdict, nothing but a violation may come out
@@ -187,7 +193,7 @@ def judge(nodes: list[AnyNode | None]) -> str:
             return fault
     is_valid = naive_tree.is_parent_hash_valid(SUITE, naive)
     if fault is None:
-        tree.verify_structure()
+        check_structure(tree)
         assert naive_tree.is_covered_by_chains(SUITE, naive) == is_valid
     if is_valid:
         parent_hashes.verify(tree)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from crypto.errors import AuthenticationError, DecodeError
+from crypto.errors import AuthenticationError, DecodeError, UsageError
 from crypto.mls import commit as commit_module
 from crypto.mls.extensions import EXTENSIONS_MAX, Extension
 from crypto.mls.group import (
@@ -28,11 +28,12 @@ from crypto.mls.proposals import (
     GroupContextExtensions,
     Remove,
 )
-from crypto.mls.rules import leaf as leaf_rules
+from crypto.mls.rules import extensions as extension_rules
 from crypto.mls.rules import message as message_rules
 from crypto.mls.tree_nodes import UpdatePath
 from crypto.mls.welcome import Welcome
 from crypto.suites import CipherSuite, HPKECiphertext
+from crypto.wire import decode_prefix, encode_opaque
 from tests.crypto.forge import (
     assert_not_authentic,
     assert_refused,
@@ -45,6 +46,7 @@ from tests.crypto.forge import (
     off,
     offered,
 )
+from tests.crypto.forge_messages import plaintext
 from tests.crypto.matrix import every_group, without_group
 from tests.crypto.world import LIFETIME, NOW, World, every_suite, person, won
 
@@ -153,16 +155,19 @@ def test_c10_an_epochs_proposals_are_bounded(world: World, whose: str) -> None:
 @every_group
 def test_c10_a_commit_of_more_proposals_than_one_may_have(world: World) -> None:
     """It names one that is there once more than the bound: refused while it is read, before rule Q10 looks any up."""
+
+    def one_more(content: bytes) -> bytes:
+        listed, size = decode_prefix(bytes, content)
+        return encode_opaque(listed + listed[: len(listed) // PROPOSALS_MAX]) + content[size:]
+
     sender = world["person 0"]
     named = CheckedProposal(GroupContextExtensions(()), sender.own_leaf, bytes(world.suite.hash_size))
     applied = commit_module.apply_proposals(sender.state, sender.own_leaf, [])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            commit_module, "apply_proposals", lambda *_: replace(applied, proposals=(named,) * (PROPOSALS_MAX + 1))
-        )
-        too_many = forged_commit(sender, []).message
         patch.setattr(commit_module, "apply_proposals", lambda *_: replace(applied, proposals=(named,) * PROPOSALS_MAX))
         just_so = forged_commit(sender, []).message
+        with plaintext(one_more):
+            too_many = forged_commit(sender, []).message
     receiver = world[world.receiver]
     assert_refused_with(DecodeError, lambda: receiver.receive(too_many, NOW), receiver)
     assert_refused("Q10", lambda: receiver.receive(just_so, NOW), receiver)
@@ -172,9 +177,11 @@ def test_c10_a_commit_of_more_proposals_than_one_may_have(world: World) -> None:
 def test_c10_we_make_no_longer_list_of_extensions_than_others_read(world: World) -> None:
     sender = world["person 0"]
     many = tuple(Extension(0xF000 + number, b"") for number in range(EXTENSIONS_MAX + 1))
-    assert_refused("C10", lambda: sender.propose_extensions(many, now=NOW), sender)
-    with off(leaf_rules.c10_extensions_bounded):
-        sender.propose_extensions(many, now=NOW)
+    assert_refused_with(UsageError, lambda: sender.propose_extensions(many, now=NOW), sender)
+    sender.propose_extensions(many[1:], now=NOW)
+    with off(extension_rules.require_support):
+        sender.commit(now=NOW, extensions=many[1:])
+        assert_refused_with(UsageError, lambda: sender.commit(now=NOW, extensions=many), sender)
 
 
 # C11: what we do not know

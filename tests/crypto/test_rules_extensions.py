@@ -12,12 +12,14 @@ from dataclasses import replace
 import pytest
 
 from crypto.mls.extensions import GREASE, Extension, ExtensionType, RequiredCapabilities
-from crypto.mls.group import ReceivedProposal, create_group, verify_group_info, verify_key_package
+from crypto.mls.group import ReceivedProposal, verify_group_info, verify_key_package
 from crypto.mls.group_info import sign_group_info
 from crypto.mls.headers import ProtocolVersion
 from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.proposals import AnyProposal, GroupContextExtensions, ReInit
+from crypto.mls.rules import extensions as extension_rules
 from crypto.mls.rules import leaf as rules
+from crypto.mls.rules import welcome as welcome_rules
 from crypto.mls.welcome import GroupInfo
 from crypto.suites import suite_of
 from crypto.wire import encode
@@ -35,7 +37,7 @@ from tests.crypto.forge import (
     values,
 )
 from tests.crypto.matrix import every_group, without_group
-from tests.crypto.world import LIFETIME, NOW, World, person, won
+from tests.crypto.world import NOW, World, person, won
 
 Extensions = tuple[Extension, ...]
 TWICE = (Extension(0xF123, b"1"), Extension(0xF123, b"2"))
@@ -49,12 +51,12 @@ def of_type(*types: int) -> dict[str, Extensions]:
 @every_group
 @pytest.mark.parametrize("extensions", of_type(1, 2, 3, 4, 5).values(), ids=of_type(1, 2, 3, 4, 5))
 def test_l17_extensions_that_no_key_package_holds(world: World, extensions: Extensions) -> None:
-    assert_no_key_package(world, "L17", rules.l17_key_package_extensions, extensions)
+    assert_no_key_package(world, "L17", extension_rules.l17_key_package_extensions, extensions)
 
 
 @every_group
 def test_l18_two_extensions_of_a_type_in_a_key_package(world: World) -> None:
-    assert_no_key_package(world, "L18", rules.l18_extension_types_unique, TWICE)
+    assert_no_key_package(world, "L18", extension_rules.l18_extension_types_unique, TWICE)
 
 
 def assert_no_key_package(world: World, rule: str, check: Callable[..., object], extensions: Extensions) -> None:
@@ -81,18 +83,18 @@ def assert_no_key_package(world: World, rule: str, check: Callable[..., object],
 @pytest.mark.parametrize("extensions", of_type(1, 2, 4).values(), ids=of_type(1, 2, 4))
 def test_l17_extensions_that_no_group_context_holds(world: World, extensions: Extensions) -> None:
     """Those of default types: that all members support it does not help."""
-    assert_no_group_context(world, "L17", rules.l17_group_context_extensions, extensions)
+    assert_no_group_context(world, "L17", extension_rules.l17_group_context_extensions, extensions)
 
 
 @every_group
 def test_l17_last_resort_in_a_group_context(world: World) -> None:
     extensions = (Extension(ExtensionType.LAST_RESORT_KEY_PACKAGE, b""),)
-    assert_no_group_context(world, "L17", rules.l17_group_context_extensions, extensions)
+    assert_no_group_context(world, "L17", extension_rules.l17_group_context_extensions, extensions)
 
 
 @every_group
 def test_l18_two_extensions_of_a_type_in_a_group_context(world: World) -> None:
-    assert_no_group_context(world, "L18", rules.l18_extension_types_unique, REQUIRED * 2)
+    assert_no_group_context(world, "L18", extension_rules.l18_extension_types_unique, REQUIRED * 2)
 
 
 def assert_no_group_context(world: World, rule: str, check: Callable[..., object], extensions: Extensions) -> None:
@@ -121,12 +123,12 @@ def assert_no_group_context(world: World, rule: str, check: Callable[..., object
 @every_group
 @pytest.mark.parametrize("extensions", of_type(1, 3, 5, 10).values(), ids=of_type(1, 3, 5, 10))
 def test_l17_extensions_that_no_group_info_holds(world: World, extensions: Extensions) -> None:
-    assert_no_group_info(world, "L17", rules.l17_group_info_extensions, extensions)
+    assert_no_group_info(world, "L17", extension_rules.l17_group_info_extensions, extensions)
 
 
 @every_group
 def test_l18_two_extensions_of_a_type_in_a_group_info(world: World) -> None:
-    assert_no_group_info(world, "L18", rules.l18_extension_types_unique, TWICE)
+    assert_no_group_info(world, "L18", extension_rules.l18_extension_types_unique, TWICE)
 
 
 def assert_no_group_info(world: World, rule: str, check: Callable[..., object], extensions: Extensions) -> None:
@@ -147,8 +149,8 @@ def assert_no_group_info(world: World, rule: str, check: Callable[..., object], 
 @without_group("what a list of capabilities grants")
 @pytest.mark.parametrize("kind", ["extension", "required extension", "required proposal", "required credential"])
 @pytest.mark.parametrize("value", GREASE)
-def test_l19_grease_grants_nothing(kind: str, value: int) -> None:
-    """A leaf that lists a value for GREASE does not support it, whoever asks for it."""
+def test_l19_values_for_grease_are_types_like_any_other(kind: str, value: int) -> None:
+    """§13.5: nobody treats them in a special way on receipt. What our own leaf lists of them, we do not support."""
     everything = capabilities(extensions=GREASE, proposals=GREASE, credentials=(1, *GREASE))
     leaf = everything(person("someone", suite_of(1)).offer().leaf)
     extensions = {
@@ -157,19 +159,8 @@ def test_l19_grease_grants_nothing(kind: str, value: int) -> None:
         "required proposal": Extension(3, encode(RequiredCapabilities((), (value,), ()))),
         "required credential": Extension(3, encode(RequiredCapabilities((), (), (value,)))),
     }
-    assert_refused("L3", lambda: rules.l3_requirements(leaf.capabilities, (extensions[kind],)))
-    founder = person("founder", suite_of(1))
-    found = lambda: create_group(  # noqa: E731  # one line, twice
-        suite_of(1),
-        b"id",
-        founder.credential,
-        founder.signer,
-        lifetime=LIFETIME,
-        now=NOW,
-        extensions=(extensions[kind],),
-        supported_extensions=(value,),
-    )
-    assert_refused("L3", found)
+    rules.l3_requirements(leaf.capabilities, (extensions[kind],))
+    assert_refused("W12", lambda: welcome_rules.w12_we_support(leaf.capabilities, (extensions[kind],)))
 
 
 @every_group

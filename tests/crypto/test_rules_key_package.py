@@ -16,8 +16,9 @@ from crypto.kem import HPKEKeyPair
 from crypto.mls.extensions import GREASE, Extension, ExtensionType
 from crypto.mls.group import ReceivedProposal, StagedCommit, generate_key_package, verify_key_package
 from crypto.mls.headers import ProtocolVersion
-from crypto.mls.key_package import OUR_CAPABILITIES, KeyPackage, sign_key_package, verify_key_package_signature
+from crypto.mls.key_package import KeyPackage, sign_key_package, verify_key_package_signature
 from crypto.mls.mls_message import encode_message
+from crypto.mls.own_leaf import OUR_CAPABILITIES
 from crypto.mls.proposals import Add
 from crypto.mls.rules import key_package as rules
 from crypto.mls.rules import leaf as leaf_rules

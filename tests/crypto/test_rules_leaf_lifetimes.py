@@ -18,6 +18,7 @@ from crypto.mls.tree_nodes import KeyPackageSource, Lifetime
 from tests.crypto.forge import (
     assert_enters,
     assert_refused,
+    changed_state,
     forged_commit,
     forged_proposal,
     off,
@@ -30,20 +31,20 @@ from tests.crypto.world import LIFETIME, NOW, World, won
 BEFORE, AFTER = LIFETIME.not_before, LIFETIME.not_after
 
 
-def edges(tolerance_s: int) -> pytest.MarkDecorator:
+def edges(early_s: int, late_s: int) -> pytest.MarkDecorator:
     """The last second that is still inside a lifetime, and the first that is not, at both ends."""
     return pytest.mark.parametrize(
         "inside, outside",
-        [(AFTER + tolerance_s, AFTER + tolerance_s + 1), (BEFORE - tolerance_s, BEFORE - tolerance_s - 1)],
+        [(AFTER + late_s, AFTER + late_s + 1), (BEFORE - early_s, BEFORE - early_s - 1)],
         ids=["expired", "not yet valid"],
     )
 
 
 @every_group
-@edges(HOUR_S)
+@edges(HOUR_S, 0)
 def test_l9_a_leaf_that_we_send_is_valid_now(world: World, inside: int, outside: int) -> None:
     """Wherever we send it: as we fetch it, propose it, commit it, and take it into a group of our own."""
-    assert DEFAULT_CONFIG.send_tolerance_s == HOUR_S
+    assert DEFAULT_CONFIG.clock_behind_max_s == HOUR_S
     offer = world.person("newcomer").offer()
     member = world.people[world.receiver].offer()
     message, sender = encode_message(offer.key_package), world["person 0"]
@@ -62,7 +63,7 @@ def test_l9_a_leaf_that_we_send_is_valid_now(world: World, inside: int, outside:
 
 
 @every_group
-@edges(HOUR_S)
+@edges(HOUR_S, 0)
 def test_l9_we_commit_no_proposed_add_that_has_expired(world: World, inside: int, outside: int) -> None:
     """It is left out: whoever proposed it may have done so in time."""
     offer = world.person("newcomer").offer()
@@ -74,7 +75,7 @@ def test_l9_we_commit_no_proposed_add_that_has_expired(world: World, inside: int
 
 
 @every_group
-@edges(90 * DAY_S)
+@edges(90 * DAY_S, 90 * DAY_S)
 def test_l10_an_added_leaf_may_have_expired_a_while_ago_but_not_long_ago(
     world: World, inside: int, outside: int
 ) -> None:
@@ -91,7 +92,7 @@ def test_l10_an_added_leaf_may_have_expired_a_while_ago_but_not_long_ago(
 
 
 @every_group
-@edges(366 * DAY_S)
+@edges(366 * DAY_S, 366 * DAY_S)
 def test_l10_t10_a_leaf_in_a_tree_may_have_expired_up_to_a_year_ago(world: World, inside: int, outside: int) -> None:
     """Entered by Welcome, and seen in a GroupInfo."""
     assert DEFAULT_CONFIG.join_tolerance_s == 366 * DAY_S
@@ -118,7 +119,7 @@ def test_l10_t10_a_leaf_in_a_tree_may_have_expired_up_to_a_year_ago(world: World
     [
         Lifetime(NOW - 1, 2**64 - 1),
         Lifetime(NOW - 1, NOW - 1 + 366 * DAY_S + 1),
-        Lifetime(NOW + 1, NOW - 1),
+        Lifetime(NOW + 3, NOW + 1),
     ],
     ids=["endless", "a second too long", "negative"],
 )
@@ -148,8 +149,12 @@ def test_l11_the_longest_lifetime_is_fine(world: World) -> None:
     longest = Lifetime(NOW - 1, NOW - 1 + 366 * DAY_S)
     newcomer = world.person("newcomer")
     add = offered_with(newcomer, leaf=lambda leaf: replace(leaf, source=KeyPackageSource(longest)))
-    pending = world["person 0"].commit([verify_key_package(encode_message(add.key_package), NOW)], now=NOW)
+    verified = verify_key_package(encode_message(add.key_package), NOW)
+    pending = world["person 0"].commit([verified], now=NOW)
     assert_enters(world[world.receiver], pending.message, won(pending))
     newcomer.accept(pending.welcome)
     shorter = GroupConfig(lifetime_max_s=366 * DAY_S - 1)
     assert_refused("L11", lambda: verify_key_package(encode_message(add.key_package), NOW, shorter))
+    stricter = changed_state(world["person 0"], config=shorter)
+    assert_refused("L11", lambda: stricter.propose_add(verified, now=NOW), stricter)
+    assert_refused("L11", lambda: stricter.commit([verified], now=NOW), stricter)

@@ -187,6 +187,14 @@ def test_w11_the_application_knows_who_is_one_client(world: World) -> None:
 
 
 @every_group
+def test_w11_a_branch_does_not_take_the_place_of_what_was_promised(world: World) -> None:
+    """The group is at its end; one of its members invites into a branch of it all the same."""
+    offers = end(world)
+    welcome = branched(world, offers.verified(MAKER), MAKER).welcome
+    assert_w11(world, offers, welcome, rules.w11_link_present)
+
+
+@every_group
 def test_w11_a_stranger_cannot_make_the_group_that_follows(world: World) -> None:
     """It knows all that the ReInit promises, and not the PSK of the group before."""
     world = ended_world(world.suite, 2)

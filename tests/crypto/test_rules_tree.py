@@ -195,7 +195,7 @@ def test_t5_blanks_and_unmerged_leaves_hide_no_parent(world: World) -> None:
 def test_t6_unmerged_leaves_that_do_not_increase(world: World, unmerged: tuple[int, ...]) -> None:
     group = ragged(world)
     nodes = with_unmerged(group, group.state.tree.root, *unmerged)
-    assert_tree_refused("T6", group, nodes, rules.t6_unmerged_increase)
+    assert_tree_refused("T6", group, nodes, tree_rules.t6_unmerged_increase)
 
 
 @groups_of(5, 9, 33, why="two leaves that are removed, and two members who stay")
@@ -206,7 +206,7 @@ def test_t7_an_unmerged_leaf_of_the_other_side(world: World) -> None:
     nodes = with_unmerged(group, top, *parent_at(group, top).unmerged_leaves, last_leaf)
     tree = RatchetTree.of_nodes(group.suite, nodes)
     forged = won(forged_commit(changed_state(group, tree=tree, own_leaf=last_leaf, signer=last.signer), []))
-    assert_tree_refused("T7", forged, forged.state.tree.export(), rules.t7_unmerged_are_below)
+    assert_tree_refused("T7", forged, forged.state.tree.export(), tree_rules.t7_unmerged_are_below)
 
 
 @groups_of(5, 9, 33, why="two leaves that are removed, and two members who stay")
@@ -215,7 +215,7 @@ def test_t7_an_unmerged_leaf_that_is_blank(world: World) -> None:
     root, blank = group.state.tree.root, world.leaf(world.receiver) + 1
     assert group.member(LeafIndex(blank)) is None
     assert blank in leaf_range(root)
-    assert_tree_refused("T7", group, with_unmerged(group, root, 1, 2, blank), rules.t7_unmerged_are_below)
+    assert_tree_refused("T7", group, with_unmerged(group, root, 1, 2, blank), tree_rules.t7_unmerged_are_below)
 
 
 @groups_of(5, 9, 33, why="two leaves that are removed, and two members who stay")
@@ -234,7 +234,7 @@ def test_t8_an_unmerged_leaf_that_one_level_forgets(world: World) -> None:
     above = direct_path(node_of(LeafIndex(1)), group.state.tree.leaf_count)
     lowest = next(index for index in above if group.state.tree.node(index) is not None)
     assert lowest != group.state.tree.root
-    assert_tree_refused("T8", group, with_unmerged(group, lowest, 2), rules.t8_unmerged_on_the_way, then="T4")
+    assert_tree_refused("T8", group, with_unmerged(group, lowest, 2), tree_rules.t8_unmerged_on_the_way, then="T4")
 
 
 def group_with_path_keys(world: World, change: Any) -> Group:
@@ -255,7 +255,7 @@ def group_with_path_keys(world: World, change: Any) -> Group:
 @groups_of(5, 9, 33, why="a path of two parents")
 def test_t9_two_parents_with_one_key(world: World) -> None:
     group = group_with_path_keys(world, lambda public, made: made[0].public if made else public)
-    assert_tree_refused("T9", group, group.state.tree.export(), rules.t9_parent_key_unique)
+    assert_tree_refused("T9", group, group.state.tree.export(), tree_rules.t9_parent_key_unique)
 
 
 @every_group
@@ -263,8 +263,8 @@ def test_t9_a_parent_with_the_key_of_a_leaf(world: World) -> None:
     """For the leaf that is L13, which comes later."""
     taken = world["person 0"].state.leaf(world.leaf(world.receiver)).encryption_key
     group = group_with_path_keys(world, lambda public, made: public if made else taken)
-    assert_tree_refused("T9", group, group.state.tree.export(), rules.t9_parent_key_unique, then="L13")
-    with off(rules.t9_parent_key_unique, leaf_rules.l13_encryption_key_unique):
+    assert_tree_refused("T9", group, group.state.tree.export(), tree_rules.t9_parent_key_unique, then="L13")
+    with off(tree_rules.t9_parent_key_unique, leaf_rules.l13_encryption_key_unique):
         entered(group.group_info())
 
 
@@ -287,7 +287,7 @@ def test_t11_a_tree_that_was_not_truncated(world: World) -> None:
         patch.setattr(RatchetTree, "_is_blank", lambda *_: False)
         group = won(world["person 0"].commit(removes=[world.leaf(world.receiver)], now=NOW))
     assert group.state.tree.leaf_count == world["person 0"].state.tree.leaf_count
-    assert_tree_refused("T11", group, group.state.tree.export(), rules.t11_truncated)
+    assert_tree_refused("T11", group, group.state.tree.export(), tree_rules.t11_truncated)
 
 
 @every_group

@@ -19,6 +19,7 @@ from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.proposals import Add
 from crypto.mls.psk import ExternalPSK, ResumptionPSK, ResumptionPSKUsage
 from crypto.mls.ratchet_tree import RatchetTree
+from crypto.mls.rules import extensions as extension_rules
 from crypto.mls.rules import leaf as leaf_rules
 from crypto.mls.rules import proposal_list as list_rules
 from crypto.mls.rules import tree as tree_rules
@@ -337,7 +338,7 @@ def test_w13_what_we_do_not_know_is_ignored(world: World, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("rule", ["L17", "L18"])
 def test_l17_l18_extensions_of_a_group_info(world: World, rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
     signing(monkeypatch, *([Extension(3, b"\0\0\0")] if rule == "L17" else [UNLISTED, UNLISTED]))
-    check = leaf_rules.l17_group_info_extensions if rule == "L17" else leaf_rules.l18_extension_types_unique
+    check = extension_rules.l17_group_info_extensions if rule == "L17" else extension_rules.l18_extension_types_unique
     assert_welcome_refused(rule, world, invited(world), check)
 
 
@@ -375,13 +376,13 @@ def test_t10_t12_t13_every_leaf_of_every_tree_is_looked_at(world: World, monkeyp
     original = tree_rules.t10_leaf
     monkeypatch.setattr(tree_rules, "t10_leaf", lambda *args: (seen.append(args[1]), original(*args))[1])
     called: list[str] = []
-    for owner, name in ((RatchetTree, "verify_structure"), (parent_hashes, "verify")):
+    for owner, name in ((tree_rules, "check_structure"), (parent_hashes, "verify")):
         check = getattr(owner, name)
         monkeypatch.setattr(owner, name, lambda tree, check=check, name=name: (called.append(name), check(tree))[1])
     world.person("newcomer")
     world.people["newcomer"].accept(invited(world))
     assert seen == list(range(len(world.members)))
-    assert called == ["verify_structure", "verify"]
+    assert called == ["check_structure", "verify"]
 
 
 def test_a_leaf_in_the_tree_that_did_not_sign_itself() -> None:

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from crypto.errors import DecodeError, UsageError
+from crypto.errors import DecodeError, GenerationUsed, UsageError
 from crypto.mls.config import GroupConfig
-from crypto.mls.group import Group
+from crypto.mls.group import Group, PendingCommit
 from crypto.mls.snapshot import (
     VERSION,
     decode_bundle,
@@ -124,6 +124,7 @@ def test_a_pending_epoch_comes_back_from_its_rows(belongs: CipherSuite) -> None:
     group = pending.group
     stored = apply(rows(group), pending_difference(group, pending.next_epoch))
     loaded = load_pending(stored, group)
+    del stored["follows"]
     assert rows(group.adopt(loaded)) == rows(group.adopt(pending.next_epoch)) == stored
     with pytest.raises(UsageError):
         group.adopt(pending.next_epoch).adopt(loaded)
@@ -265,10 +266,69 @@ def test_an_update_of_ours_without_its_private_key_does_not_load() -> None:
 
 
 @pytest.mark.parametrize("bound", [0, 1, 2, 3])
-def test_as_many_former_epochs_load_as_are_wanted_now(bound: int) -> None:
+def test_d3_a_lower_bound_takes_the_keys_of_former_epochs_from_the_store(bound: int) -> None:
+    """With the next epoch: what `load` left out would stay in the store for ever."""
     world = world_of(suite_of(1), 2, GroupConfig(former_epochs_max=3))
     for _ in range(3):
         world.commit("person 0")
+    stored, someone = rows(world["person 1"]), world.people["person 1"]
+    before = someone.group = load(stored, someone.signer, GroupConfig(former_epochs_max=bound))
+    world.commit("person 0")
+    stored = apply(stored, difference(before, world["person 1"]))
+    kept = {int(name.split("/")[1]) for name in stored if name.startswith("former/")}
+    assert kept == set(range(5 - bound, 5))
+    assert stored == rows(world["person 1"])
+
+
+KEEPING = GroupConfig(former_epochs_max=2)
+
+
+def stored_with_pending(world: World) -> tuple[dict[str, bytes], PendingCommit]:
+    pending = world["person 0"].commit(now=NOW)
+    return apply(rows(pending.group), pending_difference(pending.group, pending.next_epoch)), pending
+
+
+@pytest.mark.parametrize("who_won", ["ours", "another"])
+def test_r1_a_pending_commit_does_not_load_into_a_later_epoch(who_won: str) -> None:
+    """A store that did not lose its rows would else bring back the beginning of an epoch, or the fork that lost."""
+    world = world_of(suite_of(1), 3)
+    stored, pending = stored_with_pending(world)
+    assert load_pending(stored, world["person 0"]).members == pending.next_epoch.members
+    if who_won == "ours":
+        world.win("person 0", pending)
+    else:
+        world.people["person 0"].group = pending.group
+        world.commit("person 1")
+    with pytest.raises(DecodeError, match="do not follow"):
+        load_pending(stored, world["person 0"])
+
+
+def test_a_pending_commit_of_another_group_does_not_load() -> None:
+    world = world_of(suite_of(1), 2)
+    stored, _ = stored_with_pending(world)
+    with pytest.raises(DecodeError, match="do not follow"):
+        load_pending(stored, world_of(suite_of(1), 2)["person 0"])
+    with pytest.raises(DecodeError, match="do not follow"):
+        load_pending(rows(world["person 0"]), world["person 0"])
+
+
+def test_r4_a_pending_commit_brings_no_used_key_back() -> None:
+    world = world_of(suite_of(1), 3, KEEPING)
+    pending = world["person 0"].commit(now=NOW)
+    world.people["person 0"].group = pending.group
+    message = world.say("person 1", b"once")
+    group = world["person 0"]
+    stored = apply(rows(group), pending_difference(group, pending.next_epoch))
+    with pytest.raises(GenerationUsed):
+        Group(load_pending(stored, group).state).receive(message, NOW)
+
+
+@every_suite
+@pytest.mark.parametrize("change", [-1, 1])
+def test_a_secret_of_the_secret_tree_has_the_size_of_the_hash(belongs: CipherSuite, change: int) -> None:
+    world = world_of(belongs, 3)
     stored, signer = rows(world["person 1"]), world.people["person 1"].signer
-    kept = load(stored, signer, GroupConfig(former_epochs_max=bound)).state.former
-    assert [former.epoch for former in kept] == list(range(4 - bound, 4))
+    name = next(name for name in stored if name.startswith("secret/"))
+    stored[name] = stored[name][:-1] if change < 0 else stored[name] + b"\0"
+    with pytest.raises(DecodeError, match="secret tree of the wrong size"):
+        load(stored, signer)

@@ -8,14 +8,18 @@ from crypto.errors import DecodeError, UsageError
 from crypto.kem import HPKEKeyPair
 from crypto.mls.group import join
 from crypto.mls.key_package import KeyPackage, key_package_reference
-from crypto.mls.key_schedule import epoch_secrets, verify_confirmation_tag, welcome_key_nonce
+from crypto.mls.key_schedule import epoch_secrets, verify_confirmation_tag, welcome_key_nonce, welcome_secret
 from crypto.mls.mls_message import decode_message, encode_message
 from crypto.mls.welcome import GroupInfo, GroupSecrets, Welcome
 from crypto.secret import Secret
-from crypto.suites import suite_of
+from crypto.suites import CipherSuite, suite_of
 from crypto.wire import decode, encode, encode_unsigned
 from tests.crypto.world import NOW, world_of
 from tests.vectors import Case, each
+
+
+def _key_nonce(suite: CipherSuite, secrets: GroupSecrets) -> tuple[Secret, bytes]:
+    return welcome_key_nonce(suite, welcome_secret(suite, secrets.joiner_secret, suite.zero_secret))
 
 
 @each("mls/welcome.json")
@@ -35,7 +39,7 @@ def test_published_welcomes_open(case: Case) -> None:
     opened = belongs.decrypt_with_label(keys, "Welcome", welcome.encrypted_group_info, entry.encrypted_group_secrets)
     secrets = decode(GroupSecrets, opened.reveal())
     assert secrets.psks == ()
-    key, nonce = welcome_key_nonce(belongs, secrets.joiner_secret, belongs.zero_secret)
+    key, nonce = _key_nonce(belongs, secrets)
     group_info = decode(GroupInfo, belongs.aead_open(key, nonce, b"", welcome.encrypted_group_info))
 
     signer = bytes.fromhex(case["signer_pub"])
@@ -59,7 +63,7 @@ def test_our_welcomes_to_published_key_packages_open(case: Case) -> None:
     (entry,) = [each for each in welcome.secrets if each.new_member == key_package_reference(belongs, key_package)]
     info = welcome.encrypted_group_info
     secrets = belongs.decrypt_with_label(keys, "Welcome", info, entry.encrypted_group_secrets)
-    key, nonce = welcome_key_nonce(belongs, decode(GroupSecrets, secrets.reveal()).joiner_secret, belongs.zero_secret)
+    key, nonce = _key_nonce(belongs, decode(GroupSecrets, secrets.reveal()))
     group_info = belongs.aead_open(key, nonce, b"", info)
     assert belongs.aead_seal(key, nonce, b"", group_info) == info
     sealed = belongs.encrypt_with_label(key_package.init_key, "Welcome", info, secrets.reveal())

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crypto import wire
-from crypto.errors import DecodeError
+from crypto.errors import DecodeError, UsageError
 from crypto.mls import credentials, extensions, framing, headers, mls_message, proposals, psk, tree_nodes, welcome
 from crypto.mls.secret_tree import LeafRatchets
 from crypto.mls.tree_nodes import LeafIndex
@@ -163,6 +163,17 @@ def encode(annotation: Any, value: Any) -> bytes:
     return wire.encode_as(annotation, value)
 
 
+def test_what_has_no_signature_has_no_unsigned_form() -> None:
+    with pytest.raises(KeyError):
+        wire.encode_unsigned(tree_nodes.Lifetime(1, 2))
+
+
+def test_a_kept_struct_holds_what_it_was_decoded_from() -> None:
+    """So what came is hashed and passed on without encoding it again."""
+    encoded = wire.encode(tree_nodes.Capabilities((headers.ProtocolVersion.MLS10,), (1, 2), (), (), ()))
+    assert wire.decode(tree_nodes.Capabilities, encoded)._encoded == encoded
+
+
 @pytest.mark.parametrize("annotation", ROUND_TRIPS, ids=_name)
 @given(st.data())
 def test_what_is_encoded_comes_back(annotation: Any, data: st.DataObject) -> None:
@@ -213,7 +224,7 @@ def test_each_annotation_is_encoded_as_the_rfc_writes_it() -> None:
 def test_a_dependent_field_is_there_exactly_when_the_fields_before_it_say_so() -> None:
     assert wire.encode(Dependent(Colour.RED, (), b"x")) == b"\x01\x00\x01x"
     assert wire.encode(Dependent(Colour.BLUE, (), None)) == b"\x03\x00"
-    with pytest.raises(ValueError, match="note must be absent"):
+    with pytest.raises(UsageError, match="note must be absent"):
         wire.encode(Dependent(Colour.BLUE, (), b"x"))
 
 
@@ -388,17 +399,23 @@ def test_published_length_prefixes(case: Case) -> None:
 @example(2**30)
 @given(st.integers(2**30, 2**64))
 def test_a_vector_too_long_for_its_prefix_is_not_encoded(length: int) -> None:
-    with pytest.raises(ValueError, match="do not fit a vector"):
+    with pytest.raises(UsageError, match="do not fit a vector"):
         wire.encode_length(length)
 
 
 def test_a_fixed_field_of_another_size_is_neither_encoded_nor_decoded() -> None:
     fixed = Annotated[bytes, wire.Fixed(3)]
     for value in (b"", b"ab", b"abcd"):
-        with pytest.raises(ValueError, match="bytes where 3 belong"):
+        with pytest.raises(UsageError, match="bytes where 3 belong"):
             encode(fixed, value)
         with pytest.raises(DecodeError):
             wire.decode_as(fixed, value)
+
+
+@pytest.mark.parametrize("number", [-1, 2**16])
+def test_a_number_of_another_size_is_not_encoded(number: int) -> None:
+    with pytest.raises(UsageError, match="does not fit 2 bytes"):
+        encode(wire.Uint16, number)
 
 
 def test_an_annotation_without_meaning_is_an_error_at_once() -> None:

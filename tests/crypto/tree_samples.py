@@ -13,6 +13,7 @@ from crypto.errors import RuleViolation
 from crypto.mls import parent_hashes, tree_math
 from crypto.mls.credentials import BasicCredential
 from crypto.mls.ratchet_tree import RatchetTree
+from crypto.mls.rules.tree import check_structure
 from crypto.mls.tree_hashes import AnyNode
 from crypto.mls.tree_nodes import (
     Capabilities,
@@ -176,7 +177,7 @@ class KeyedTree:
                 node = self.tree.node(place)
                 knows = isinstance(node, ParentNode) and member not in node.unmerged_leaves
                 assert knows == (place in keys)
-        self.tree.verify_structure()
+        check_structure(self.tree)
         parent_hashes.verify(self.tree)
 
 

@@ -29,7 +29,7 @@ from crypto.mls.key_package import KeyPackage
 from crypto.mls.key_schedule import GroupContext
 from crypto.mls.mls_message import MLSMessage, encode_message
 from crypto.mls.ratchet_tree import RatchetTree
-from crypto.mls.rules.tree import check_tree
+from crypto.mls.rules.tree import check_structure, check_tree
 from crypto.mls.tree_nodes import LeafIndex, LeafNode, RatchetTreeNodes
 from crypto.mls.welcome import GroupInfo
 from crypto.suites import SUITES, X_WING
@@ -167,7 +167,7 @@ def _check_nodes(nodes: Tree) -> None:
     newcomer = world().joiner.key_package.leaf_node
     with accepted():
         larger, place = with_added(tree, newcomer)
-        larger.verify_structure()
+        check_structure(larger)
         parent_hashes.verify(larger)
         assert larger.leaf(place) == newcomer
         assert with_removed(larger, place).leaf(place) is None

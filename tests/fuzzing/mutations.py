@@ -10,7 +10,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
-from crypto.errors import DecodeError
+from crypto.errors import DecodeError, UsageError
 from crypto.secret import Secret
 from crypto.wire import decode_as, encode_as
 from tests.fuzzing.target import Target
@@ -38,7 +38,7 @@ def mutate(target: Target, data: bytes, size_max: int, seed: int, mutate_bytes: 
         value = _changed(value, drawn, mutate_bytes)
     try:
         encoded = encode_as(shape, value) if shape is not None else value
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):  # a part that may not stand there
+    except (AttributeError, KeyError, TypeError, UsageError, ValueError):  # a part that may not stand there
         return mutate_bytes(data, size_max)
     return (data[:1] + encoded)[:size_max]
 

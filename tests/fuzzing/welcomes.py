@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from crypto.errors import DecodeError, RuleViolation
 from crypto.kem import HPKEKeyPair
 from crypto.mls.group import Group, join
-from crypto.mls.key_schedule import GroupContext, confirmation_tag, epoch_secrets, welcome_key_nonce
+from crypto.mls.key_schedule import GroupContext, confirmation_tag, epoch_secrets, welcome_key_nonce, welcome_secret
 from crypto.mls.mls_message import MLSMessage, decode_message, encode_message
 from crypto.mls.psk import derive_psk_secret
 from crypto.mls.psk_lookup import PSKLookup, find_psks, own_psks_first
@@ -79,7 +79,7 @@ class Inside:
         return SUITE.aead_open(key, nonce, b"", self.welcome.encrypted_group_info)
 
     def _key_nonce(self, secrets: GroupSecrets) -> tuple[Secret, bytes]:
-        return welcome_key_nonce(SUITE, secrets.joiner_secret, self._psk_secret(secrets))
+        return welcome_key_nonce(SUITE, welcome_secret(SUITE, secrets.joiner_secret, self._psk_secret(secrets)))
 
     def _psk_secret(self, secrets: GroupSecrets) -> Secret:
         """What the pre-shared keys give; a sender need not know those that it names."""

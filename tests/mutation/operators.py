@@ -332,7 +332,7 @@ def _rule(node: ast.stmt) -> str:
     if not isinstance(node, ast.Expr | ast.Raise | ast.If):
         return ""
     called = re.search(r"\b([a-z]\d+)_", ast.unparse(node)) if isinstance(node, ast.Expr) else None
-    raised = re.search(r"RuleViolation\('([A-Z]\d+)'", ast.unparse(node))
+    raised = re.search(r"(?:RuleViolation|CommitFirst)\('([A-Z]\d+)'", ast.unparse(node))
     return called[1] if called else raised[1].lower() if raised else ""
 
 

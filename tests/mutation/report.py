@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tomllib
 from collections import Counter
@@ -53,8 +54,16 @@ def summary(
     for mutant in mutants:
         outcome = EQUIVALENT if mutant.key in listed else outcomes[mutant.key]
         counts.setdefault(mutant.module, Counter())[outcome] += 1
-    rows = {module: _row(counted) for module, counted in counts.items()}
+    rows = {
+        module: _row(counted) | {"of": fingerprint([each for each in mutants if each.module == module])}
+        for module, counted in counts.items()
+    }
     return rows | ({"all": _together(rows)} if len(rows) > 1 else {})
+
+
+def fingerprint(mutants: Sequence[Mutant]) -> str:
+    """Tells one list of mutants from another: whether a module still has those that were run."""
+    return hashlib.sha256("\n".join(mutant.key for mutant in mutants).encode()).hexdigest()[:16]
 
 
 def _together(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -88,7 +97,7 @@ def write_table(console: Console, rows: Mapping[str, Mapping[str, Any]]) -> None
     for module, row in rows.items():
         if module == "all":
             table.add_section()
-        table.add_row(module, *[f"{value} %" if name == "score" else str(value) for name, value in row.items()])
+        table.add_row(module, *[str(row[name]) for name in ("mutants", *COLUMNS)], f"{row['score']} %")
     console.print(table)
 
 

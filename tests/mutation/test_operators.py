@@ -125,6 +125,15 @@ def test_a_change_knows_its_rule(source: str, rule: str) -> None:
     assert {mutant.rule for mutant in find_mutants("m.py", source, rules=True)} == {rule}
 
 
+def test_a_fingerprint_tells_whether_a_module_still_has_the_mutants_that_were_run() -> None:
+    def of(source: str) -> str:
+        return report.fingerprint(find_mutants("module.py", source, rules=True))
+
+    before = 'def rule(a, b):\n    """Docs."""\n    return a < b\n'
+    assert of(before) == of(before.replace("Docs", "Other docs").replace("return", "# why\n    return"))
+    assert of(before) != of(before.replace("<", "<="))
+
+
 def test_the_same_change_twice_in_a_function_has_two_names() -> None:
     source = inside("check(a)\ncheck(a)")
     keys = [mutant.key for mutant in find_mutants("m.py", source, rules=True)]

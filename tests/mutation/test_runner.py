@@ -180,6 +180,7 @@ def test_the_list_of_equivalents_is_read_and_held_to(tmp_path: Path) -> None:
     assert report.open_verdicts(verdicts, reasons) == [survivor]
     assert report.wrongly_listed(verdicts, reasons) == [wrong]
     rows = report.summary([verdict.mutant for verdict in verdicts], verdicts, reasons)
+    assert len({row["of"] for module, row in rows.items() if module != "all"}) == len(rows) - 1
     assert rows["all"] == {
         "mutants": 4, KILLED: 1, TIMED_OUT: 0, SURVIVED: 1, NOT_COVERED: 0, report.EQUIVALENT: 2, "score": 50.0
     }  # fmt: skip

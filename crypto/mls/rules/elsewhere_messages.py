@@ -79,8 +79,9 @@ CODEC = (
         "What comes in numbers is bounded: items of a vector, proposals, PSKs, extensions, members.",
         "§2.1.2",
         How.STEP,
-        ("crypto.codecs.vector_codec", "crypto.mls.psk.derive_psk_secret"),
-        "Every list of the codec has a bound too; nesting is as deep as the structs are, which hold no recursion.",
+        ("crypto.codecs.vector_codec",),
+        "Every list of the codec has its bound, read or written: what is longer raises `DecodeError` or `UsageError`. "
+        "Nesting is as deep as the structs are, which hold no recursion.",
     ),
     Elsewhere(
         "C11",
@@ -142,7 +143,7 @@ FRAMING = (
         "A proposal from outside is a public message.",
         "§12.1.8",
         How.BUILT_IN,
-        ("crypto.mls.protection.seal_private",),
+        ("crypto.mls.protection.protect_private",),
         "As F12: whoever has no leaf has no key for a private one.",
     ),
     Elsewhere(
@@ -210,7 +211,7 @@ KEY_SCHEDULE = (
         "Resumption PSKs are kept for a bounded number of epochs.",
         "§8.6",
         How.BUILT_IN,
-        ("crypto.mls.psk.KeptPSKs.remember",),
+        ("crypto.mls.psk_lookup.KeptPSKs.remember",),
     ),
     Elsewhere(
         "S4",

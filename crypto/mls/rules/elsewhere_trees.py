@@ -68,11 +68,16 @@ LEAVES = (
     ),
     Elsewhere(
         "L19",
-        "Our capabilities omit the default types, and values for GREASE grant nothing and break nothing.",
+        "Our capabilities omit the default types. Values for GREASE are types like any other, but what our own leaf "
+        "lists of them we do not support.",
         "§7.2, §13.5",
         How.STEP,
-        ("crypto.mls.rules.leaf.missing_capability", "crypto.mls.key_package.generate_leaf_contents"),
-        "Who claims support by GREASE only breaks L3.",
+        (
+            "crypto.mls.rules.extensions.require_support",
+            "crypto.mls.rules.welcome.w12_we_support",
+            "crypto.mls.own_leaf.generate_leaf_contents",
+        ),
+        "A group may require one: members who list it meet that (L3, P8), and we do not join (W12).",
     ),
     Elsewhere(
         "L21",
@@ -147,7 +152,7 @@ KEY_PACKAGES = (
         "We publish only what we can do.",
         "§13.4",
         How.BUILT_IN,
-        ("crypto.mls.key_package.generate_leaf_contents",),
+        ("crypto.mls.own_leaf.generate_leaf_contents",),
         "The suites that a leaf lists are those of the table of suites.",
     ),
 )

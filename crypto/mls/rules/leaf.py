@@ -10,19 +10,15 @@ from typing import TypeAlias
 from crypto.errors import DecodeError, RuleViolation
 from crypto.mls.config import GroupConfig
 from crypto.mls.credentials import credential_type
-from crypto.mls.extensions import (
-    DEFAULT_EXTENSION_TYPES,
-    DEFAULT_PROPOSAL_TYPES,
-    EXTENSIONS_MAX,
-    GREASE,
-    Extension,
-    ExtensionType,
-    RequiredCapabilities,
-    find_extension,
-)
+from crypto.mls.extensions import DEFAULT_EXTENSION_TYPES, Extension
 from crypto.mls.headers import ProtocolVersion
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.roster import Roster
+from crypto.mls.rules.extensions import (
+    l17_leaf_extensions,
+    l18_extension_types_unique,
+    require_support,
+)
 from crypto.mls.tree_nodes import (
     Capabilities,
     CommitSource,
@@ -33,7 +29,6 @@ from crypto.mls.tree_nodes import (
     UpdateSource,
 )
 from crypto.suites import CipherSuite
-from crypto.wire import decode
 
 Place: TypeAlias = type[KeyPackageSource] | type[UpdateSource] | type[CommitSource]
 
@@ -60,7 +55,6 @@ def check_own_extensions(leaf: LeafContents) -> None:
     l6_own_extensions(leaf)
     l17_leaf_extensions(leaf.extensions)
     l18_extension_types_unique(leaf.extensions)
-    c10_extensions_bounded(leaf.extensions)
 
 
 def l3_requirements(capabilities: Capabilities, extensions: tuple[Extension, ...]) -> None:
@@ -68,41 +62,7 @@ def l3_requirements(capabilities: Capabilities, extensions: tuple[Extension, ...
 
     Required are types of extensions, proposals and credentials. `extensions` are the GroupContext's.
     """
-    text = missing_capability(capabilities, extensions)
-    if text is not None:
-        raise RuleViolation("L3", f"a leaf lacks a required {text}")
-
-
-def missing_capability(capabilities: Capabilities, extensions: tuple[Extension, ...]) -> str | None:
-    """What a client with these capabilities lacks to be in a group with these GroupContext extensions.
-
-    Values for GREASE grant nothing (rule L19, §13.5): listed or not, nobody supports them.
-    """
-    if not extensions:
-        return None
-    supported_extensions = DEFAULT_EXTENSION_TYPES.union(capabilities.extensions).difference(GREASE)
-    supported_proposals = DEFAULT_PROPOSAL_TYPES.union(capabilities.proposals).difference(GREASE)
-    supported_credentials = frozenset(capabilities.credentials).difference(GREASE)
-    for extension in extensions:
-        if extension.extension_type not in supported_extensions:
-            return f"extension type {extension.extension_type}"
-    required = required_capabilities(extensions)
-    for extension_type in required.extension_types:
-        if extension_type not in supported_extensions:
-            return f"extension type {extension_type}"
-    for proposal_type in required.proposal_types:
-        if proposal_type not in supported_proposals:
-            return f"proposal type {proposal_type}"
-    for required_type in required.credential_types:
-        if required_type not in supported_credentials:
-            return f"credential type {required_type}"
-    return None
-
-
-def required_capabilities(extensions: tuple[Extension, ...]) -> RequiredCapabilities:
-    """What a GroupContext requires (§11.1). Raises `DecodeError`."""
-    data = find_extension(extensions, ExtensionType.REQUIRED_CAPABILITIES)
-    return RequiredCapabilities((), (), ()) if data is None else decode(RequiredCapabilities, data)
+    require_support("L3", capabilities, extensions)
 
 
 def l4_credential_types(roster: Roster) -> None:
@@ -142,22 +102,22 @@ def l8_source(leaf: LeafNode, place: Place) -> None:
 
 
 def l9_lifetime_of_sent_leaf(lifetime: Lifetime, config: GroupConfig, now: int) -> None:
-    """The lifetime of a leaf that we send contains now, within `send_tolerance_s`, §7.3."""
-    _check_lifetime("L9", lifetime, now, config.send_tolerance_s)
+    """The lifetime of a leaf that we send contains now, §7.3; before it begins, our clock may be behind."""
+    _check_lifetime("L9", lifetime, now, early_s=config.clock_behind_max_s, late_s=0)
 
 
 def l10_lifetime_of_received_leaf(lifetime: Lifetime, config: GroupConfig, now: int) -> None:
     """The lifetime of an added leaf contains now, within `receive_tolerance_s`, §7.3."""
-    _check_lifetime("L10", lifetime, now, config.receive_tolerance_s)
+    _check_lifetime("L10", lifetime, now, early_s=config.receive_tolerance_s, late_s=config.receive_tolerance_s)
 
 
 def l10_lifetime_of_standing_leaf(lifetime: Lifetime, config: GroupConfig, now: int) -> None:
     """The lifetime of a leaf in a tree that we join contains now, within `join_tolerance_s`, §7.3."""
-    _check_lifetime("L10", lifetime, now, config.join_tolerance_s)
+    _check_lifetime("L10", lifetime, now, early_s=config.join_tolerance_s, late_s=config.join_tolerance_s)
 
 
-def _check_lifetime(rule: str, lifetime: Lifetime, now: int, tolerance_s: int) -> None:
-    if not lifetime.not_before - tolerance_s <= now <= lifetime.not_after + tolerance_s:
+def _check_lifetime(rule: str, lifetime: Lifetime, now: int, *, early_s: int, late_s: int) -> None:
+    if not lifetime.not_before - early_s <= now <= lifetime.not_after + late_s:
         raise RuleViolation(rule, "a leaf is expired or not yet valid")
 
 
@@ -189,53 +149,6 @@ def l15_signature_key(suite: CipherSuite, leaf: LeafNode) -> None:
     """A signature key has the size of the suite's scheme, §5.1.2; verifying the signature checks the rest."""
     if len(leaf.signature_key) != suite.signature.public_key_size:
         raise RuleViolation("L15", "a signature key is not one of the suite's")
-
-
-_NOT_IN_LEAF = frozenset(ExtensionType) - {ExtensionType.APPLICATION_ID}
-_NOT_IN_KEY_PACKAGE = frozenset(ExtensionType) - {ExtensionType.LAST_RESORT_KEY_PACKAGE}
-_NOT_IN_GROUP_CONTEXT = frozenset(ExtensionType) - {
-    ExtensionType.REQUIRED_CAPABILITIES,
-    ExtensionType.EXTERNAL_SENDERS,
-}
-_NOT_IN_GROUP_INFO = frozenset(ExtensionType) - {ExtensionType.RATCHET_TREE, ExtensionType.EXTERNAL_PUB}
-
-
-def l17_leaf_extensions(extensions: tuple[Extension, ...]) -> None:
-    """A leaf holds no extension that belongs elsewhere, §17.3."""
-    _check_places(extensions, _NOT_IN_LEAF)
-
-
-def l17_key_package_extensions(extensions: tuple[Extension, ...]) -> None:
-    """A key package holds no extension that belongs elsewhere, §17.3."""
-    _check_places(extensions, _NOT_IN_KEY_PACKAGE)
-
-
-def l17_group_context_extensions(extensions: tuple[Extension, ...]) -> None:
-    """A GroupContext holds no extension that belongs elsewhere, §17.3."""
-    _check_places(extensions, _NOT_IN_GROUP_CONTEXT)
-
-
-def l17_group_info_extensions(extensions: tuple[Extension, ...]) -> None:
-    """A GroupInfo holds no extension that belongs elsewhere, §17.3."""
-    _check_places(extensions, _NOT_IN_GROUP_INFO)
-
-
-def _check_places(extensions: tuple[Extension, ...], elsewhere: frozenset[ExtensionType]) -> None:
-    for extension in extensions:
-        if extension.extension_type in elsewhere:
-            raise RuleViolation("L17", f"extension type {extension.extension_type} does not belong here")
-
-
-def l18_extension_types_unique(extensions: tuple[Extension, ...]) -> None:
-    """No list holds two extensions of one type, §13.4."""
-    if len({extension.extension_type for extension in extensions}) != len(extensions):
-        raise RuleViolation("L18", "two extensions of one type")
-
-
-def c10_extensions_bounded(extensions: tuple[Extension, ...]) -> None:
-    """A list of extensions has a bounded number, §2.1.2: the codec reads no more, so we make no more."""
-    if len(extensions) > EXTENSIONS_MAX:
-        raise RuleViolation("C10", f"more than {EXTENSIONS_MAX} extensions")
 
 
 def l20_public_key(suite: CipherSuite, public_key: bytes) -> None:

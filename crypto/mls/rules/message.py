@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import assert_never
 
-from crypto.errors import FutureEpoch, PastEpoch, RuleViolation
+from crypto.errors import CommitFirst, FutureEpoch, PastEpoch, RuleViolation
 from crypto.mls.config import GroupConfig
 from crypto.mls.extensions import ExternalSender
 from crypto.mls.framing import AnyContent, ApplicationContent, FramedContent, ProposalContent, PublicMessage
@@ -132,19 +132,25 @@ def c10_proposals_bounded(proposals: Mapping[bytes, CheckedProposal], one_more: 
     """A sender has a bounded number of proposals in one epoch, §2.1.2.
 
     Of each sender, not of all together: whoever floods the group must not decide which proposals of others are kept,
-    nor may that depend on how our own on their way cross theirs.
+    nor may that depend on how our own on their way cross theirs. Whoever is outside counts as one sender, for it can be
+    as many as it likes.
     """
-    if sum(checked.sender == one_more.sender for checked in proposals.values()) >= PENDING_MAX:
+    sender = _member_or_none(one_more)
+    if sum(_member_or_none(each) == sender for each in proposals.values()) >= PENDING_MAX:
         raise RuleViolation("C10", "too many proposals of one sender in one epoch")
+
+
+def _member_or_none(checked: CheckedProposal) -> int | None:
+    return checked.sender if isinstance(checked.sender, int) else None
 
 
 def d1_nothing_pending(proposals: Mapping[bytes, CheckedProposal]) -> None:
     """Proposals are committed before application data is sent, §12.4: a proposed Remove takes effect first."""
     if proposals:
-        raise RuleViolation("D1", "there are proposals to commit before application data is sent")
+        raise CommitFirst("D1", "there are proposals to commit before application data is sent")
 
 
 def r8_epoch_bears_more(generation: int) -> None:
     """What a member sends in an epoch stays below the AEAD's limits, §15.2: beyond them a commit comes first."""
     if generation >= EPOCH_MESSAGES_MAX:
-        raise RuleViolation("R8", "this epoch has carried as many of our messages as it may: a commit comes first")
+        raise CommitFirst("R8", "this epoch has carried as many of our messages as it may: a commit comes first")

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import assert_never
 
 from crypto.errors import RuleViolation
 from crypto.mls.extensions import Extension
-from crypto.mls.headers import NewMemberCommitSender, Outsider
+from crypto.mls.headers import ExternalSenderIndex, NewMemberCommitSender, Outsider
 from crypto.mls.proposals import (
     PROPOSALS_MAX,
     Add,
     AnyProposal,
     CheckedProposal,
+    ExternalInit,
     GroupContextExtensions,
     PreSharedKey,
     ProposalByReference,
@@ -28,9 +30,32 @@ from crypto.mls.proposals import (
 from crypto.mls.psk import PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.roster import Roster
-from crypto.mls.rules.leaf import missing_capability
+from crypto.mls.rules.extensions import check_group_context_extensions, require_support
 from crypto.mls.tree_nodes import LeafIndex, LeafNode
 from crypto.suites import CipherSuite
+
+
+def check_single(suite: CipherSuite, tree: RatchetTree, proposal: AnyProposal, sender: LeafIndex | Outsider) -> None:
+    """Apply the rules for one proposal, whoever sends it and in whatever commit it may stand (§12.1).
+
+    Of an Add and an Update all is said by the leaf that they bring, which is for whoever knows time and configuration.
+    """
+    if isinstance(sender, ExternalSenderIndex):
+        f15_external_sender_may_propose(proposal)
+    match proposal:
+        case Add() | Update():
+            pass
+        case Remove():
+            p3_removes_member(tree, proposal)
+        case PreSharedKey():
+            p4_psk_nonce(suite, proposal.psk)
+            p5_psk_usage(proposal.psk)
+        case GroupContextExtensions() | ReInit():
+            check_group_context_extensions(proposal.extensions)
+        case ExternalInit():
+            p7_external_init(sender)
+        case _:
+            assert_never(proposal)
 
 
 def check_list(proposals: Sequence[CheckedProposal], committer: LeafIndex) -> None:
@@ -40,7 +65,7 @@ def check_list(proposals: Sequence[CheckedProposal], committer: LeafIndex) -> No
     q3_committer_stays(proposals, committer)
     q4_one_change_per_leaf(proposals)
     q5_added_clients_distinct(proposals)
-    q7_psk_ids_unique(proposals)
+    q7_psk_ids_unique([checked.proposal.psk for checked in proposals if isinstance(checked.proposal, PreSharedKey)])
     q8_one_group_context_extensions(proposals)
     q9_reinit_alone(proposals)
 
@@ -84,9 +109,7 @@ def p7_external_init(sender: LeafIndex | Outsider) -> None:
 def p8_members_support_extensions(extensions: tuple[Extension, ...], roster: Roster) -> None:
     """Every member after the commit supports the new GroupContext extensions and what they require, §12.1.7, §13.4."""
     for kind in roster.kinds:
-        text = missing_capability(kind.capabilities, extensions)
-        if text is not None:
-            raise RuleViolation("P8", f"a member lacks a required {text}")
+        require_support("P8", kind.capabilities, extensions)
 
 
 def q2_no_update_by_committer(proposals: Sequence[CheckedProposal], committer: LeafIndex) -> None:
@@ -135,9 +158,8 @@ def q6_added_client_is_new(leaf: LeafNode, roster: Roster) -> None:
         raise RuleViolation("Q6", "an added client is in the group already")
 
 
-def q7_psk_ids_unique(proposals: Sequence[CheckedProposal]) -> None:
+def q7_psk_ids_unique(ids: Sequence[PreSharedKeyID]) -> None:
     """No PreSharedKeyID is named twice, §12.2."""
-    ids = [checked.proposal.psk for checked in proposals if isinstance(checked.proposal, PreSharedKey)]
     if len(set(ids)) != len(ids):
         raise RuleViolation("Q7", "a PSK is named twice")
 

@@ -1,19 +1,21 @@
 """Rules for a whole ratchet tree that comes from outside (RFC 9420 §12.4.3.1).
 
-T1, T2, T6 to T9 and T11 stand in `tree_shape`, T4 and T5 in `parent_hashes`. T13 holds because `t10_leaf` uses a
-leaf's place only where the leaf's signature covers it.
+T1, T2 and T11's bound hold for every `RatchetTree` (`tree_shape`), T4 and T5 stand in `parent_hashes`. T12 holds
+because there is one `check_tree`, T13 because `t10_leaf` uses a leaf's place only where its signature covers it.
 """
 
 from __future__ import annotations
 
+from itertools import chain
+
 from crypto.errors import RuleViolation
-from crypto.mls import parent_hashes
+from crypto.mls import parent_hashes, tree_math
 from crypto.mls.config import GroupConfig
 from crypto.mls.key_schedule import GroupContext
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.roster import Roster, roster_of
 from crypto.mls.rules import leaf as leaf_rules
-from crypto.mls.tree_nodes import KeyPackageSource, LeafIndex, LeafNode, verify_leaf_node
+from crypto.mls.tree_nodes import KeyPackageSource, LeafIndex, LeafNode, NodeIndex, ParentNode, verify_leaf_node
 
 
 def check_tree(tree: RatchetTree, context: GroupContext, config: GroupConfig, now: int) -> Roster:
@@ -22,7 +24,7 @@ def check_tree(tree: RatchetTree, context: GroupContext, config: GroupConfig, no
     Raises `RuleViolation`, or `AuthenticationError` for a leaf that did not sign itself (rule L2).
     """
     t3_tree_hash(tree, context)
-    tree.verify_structure()
+    check_structure(tree)
     c8_parent_keys(tree)
     parent_hashes.verify(tree)
     roster = roster_of([leaf for _, leaf in tree.occupied()])
@@ -31,6 +33,17 @@ def check_tree(tree: RatchetTree, context: GroupContext, config: GroupConfig, no
         t10_leaf(tree, leaf_index, leaf, context, config, now)
     leaf_rules.l4_credential_types(roster)
     return roster
+
+
+def check_structure(tree: RatchetTree) -> None:
+    """Apply the rules for the width and for what parents hold, but their keys' form and their hashes."""
+    t11_truncated(tree)
+    for index, parent in tree.parents():
+        t6_unmerged_increase(index, parent)
+        t7_unmerged_are_below(tree, index, parent)
+    t8_unmerged_on_the_way(tree)
+    for index, parent in tree.parents():
+        t9_parent_key_unique(tree, index, parent)
 
 
 def c8_parent_keys(tree: RatchetTree) -> None:
@@ -45,6 +58,41 @@ def t3_tree_hash(tree: RatchetTree, context: GroupContext) -> None:
         raise RuleViolation("T3", "the tree is not the one that the GroupContext names")
 
 
+def t6_unmerged_increase(index: NodeIndex, parent: ParentNode) -> None:
+    """The unmerged leaves of a parent are listed in strictly increasing order, §7.1."""
+    previous = -1
+    for leaf in parent.unmerged_leaves:
+        if leaf <= previous:
+            raise RuleViolation("T6", f"the unmerged leaves of node {index} do not increase")
+        previous = leaf
+
+
+def t7_unmerged_are_below(tree: RatchetTree, index: NodeIndex, parent: ParentNode) -> None:
+    """Each unmerged leaf of a parent is a member below it, §12.4.3.1."""
+    below = tree_math.leaf_range(index)
+    for leaf in parent.unmerged_leaves:
+        if leaf not in below or tree.leaf(LeafIndex(leaf)) is None:
+            raise RuleViolation("T7", f"unmerged leaf {leaf} of node {index} is no member below it")
+
+
+def t8_unmerged_on_the_way(tree: RatchetTree) -> None:
+    """Where a parent lists an unmerged leaf, so does every parent between the two, §12.4.3.1."""
+    unmerged = {index: frozenset(parent.unmerged_leaves) for index, parent in tree.parents()}
+    for leaf in frozenset(chain.from_iterable(unmerged.values())):
+        missed = False
+        for index in tree_math.direct_path(tree_math.node_of(LeafIndex(leaf)), tree.leaf_count):
+            if index in unmerged and leaf not in unmerged[index]:
+                missed = True
+            elif index in unmerged and missed:
+                raise RuleViolation("T8", f"leaf {leaf} is unmerged at node {index}, but not everywhere below it")
+
+
+def t9_parent_key_unique(tree: RatchetTree, index: NodeIndex, parent: ParentNode) -> None:
+    """The encryption key of a parent stands nowhere else in the tree, §12.4.3.1."""
+    if tree.encryption_keys()[parent.encryption_key] != 1:
+        raise RuleViolation("T9", f"the encryption key of node {index} is used twice")
+
+
 def t10_leaf(
     tree: RatchetTree, leaf_index: LeafIndex, leaf: LeafNode, context: GroupContext, config: GroupConfig, now: int
 ) -> None:
@@ -56,3 +104,9 @@ def t10_leaf(
         leaf_rules.l11_total_lifetime(leaf.source.lifetime, config)
         leaf_rules.l10_lifetime_of_standing_leaf(leaf.source.lifetime, config, now)
     verify_leaf_node(tree.suite, leaf, context.group_id, leaf_index)
+
+
+def t11_truncated(tree: RatchetTree) -> None:
+    """The right half of a tree has a member: otherwise it should have been dropped, §7.7."""
+    if not any(leaf_index >= tree.leaf_count // 2 for leaf_index, _ in tree.occupied()):
+        raise RuleViolation("T11", "the right half of the tree is blank: it should have been truncated")

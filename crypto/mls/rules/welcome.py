@@ -1,7 +1,7 @@
 """Rules for a Welcome and its GroupInfo (RFC 9420 §12.4.3).
 
-W2 and W10 are `AuthenticationError`s of `joining`, W7 is `tree`. W13 holds because nothing looks for an extension that
-we do not know. W14 and W15 are the application's.
+W2 and W10 are `AuthenticationError`s of `joining`, W7 stands in `group_info`. W13 holds because nothing looks for an
+extension that we do not know. W14 and W15 are the application's.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from crypto.errors import RuleViolation
 from crypto.mls.credentials import AnyCredential
-from crypto.mls.extensions import Extension
+from crypto.mls.extensions import GREASE, Extension
 from crypto.mls.key_package import KeyPackageBundle
 from crypto.mls.key_schedule import GroupContext
 from crypto.mls.proposals import ReInit
 from crypto.mls.psk import PreSharedKeyID, ResumptionPSK, ResumptionPSKUsage
 from crypto.mls.ratchet_tree import RatchetTree
-from crypto.mls.rules.leaf import missing_capability
+from crypto.mls.rules.extensions import require_support
+from crypto.mls.rules.proposal_list import p4_psk_nonce, q7_psk_ids_unique
 from crypto.mls.tree_math import direct_path, node_of
 from crypto.mls.tree_nodes import Capabilities, LeafIndex, LeafNode, NodeIndex, ParentNode
 from crypto.mls.treekem import PrivateKeys
-from crypto.mls.welcome import EncryptedGroupSecrets, GroupInfo, Welcome
+from crypto.mls.welcome import EncryptedGroupSecrets, GroupInfo, GroupSecrets, Welcome
+from crypto.suites import CipherSuite
 
 
 def w1_one_entry_is_ours(
@@ -34,6 +36,23 @@ def w1_one_entry_is_ours(
     if bundle.key_package.cipher_suite != welcome.cipher_suite:
         raise RuleViolation("W1", "the Welcome is not of our key package's suite")
     return ours[0], bundle
+
+
+def check_group_secrets(suite: CipherSuite, secrets: GroupSecrets) -> None:
+    """Apply what a commit's PSKs must fulfil to those of a Welcome, and the size of the joiner secret (§12.4.3.1).
+
+    Else a joiner could follow its committer to where no member goes.
+    """
+    c8_joiner_secret(suite, secrets)
+    for psk_id in secrets.psks:
+        p4_psk_nonce(suite, psk_id)
+    q7_psk_ids_unique(secrets.psks)
+
+
+def c8_joiner_secret(suite: CipherSuite, secrets: GroupSecrets) -> None:
+    """A joiner secret is KDF.Nh bytes, §8: HMAC would take a shorter one, or one with zeros behind it, for another."""
+    if len(secrets.joiner_secret) != suite.hash_size:
+        raise RuleViolation("C8", "a joiner secret of the wrong size")
 
 
 def w3_reinit_or_branch_alone(psk_ids: Sequence[PreSharedKeyID]) -> ResumptionPSK | None:
@@ -77,9 +96,10 @@ def w8_our_leaf(tree: RatchetTree, leaf: LeafNode, signer: int) -> LeafIndex:
 
 
 def w9_ancestors_known(tree: RatchetTree, own_leaf: LeafIndex, private_keys: PrivateKeys) -> None:
-    """We hold the key of each ancestor that does not list us as unmerged, §7.8, §12.4.3.1.
+    """We hold the key of each ancestor that does not list us as unmerged, as §4.2 says of every member.
 
-    Without it we could not follow a later commit: a Welcome that left out our path secret is refused now.
+    A check of our own: the RFC lets a Welcome leave out our path secret, and without it we could not follow the
+    commits of others. Refused now, nobody is surprised later.
     """
     for index in direct_path(node_of(own_leaf), tree.leaf_count):
         node = tree.node(NodeIndex(index))
@@ -112,7 +132,11 @@ def w11_as_promised(psk: ResumptionPSK, context: GroupContext, old: GroupContext
 
 
 def w11_same_parameters(psk: ResumptionPSK, context: GroupContext, old: GroupContext) -> None:
-    """A branch has version and suite of the group that it names, §11.3."""
+    """A branch has version and suite of the group that it names, §11.3.
+
+    The epoch that it names may be over: a commit may cross the Welcome, and who has kept that epoch's PSK can enter.
+    Its members are compared with those of now: so whoever was removed since brings nobody into a branch.
+    """
     if psk.psk_group_id != old.group_id:
         raise RuleViolation("W11", "a branch of another group")
     if (context.version, context.cipher_suite) != (old.version, old.cipher_suite):
@@ -130,8 +154,16 @@ def w11_each_is_among(
             raise RuleViolation("W11", "a reinitialised group without, or a branch with, somebody else")
 
 
-def w12_we_support(capabilities: Capabilities, extensions: tuple[Extension, ...]) -> None:
-    """We support every GroupContext extension and meet its requirements, §13.4."""
-    text = missing_capability(capabilities, extensions)
-    if text is not None:
-        raise RuleViolation("W12", f"we lack a required {text}")
+def w12_we_support(listed: Capabilities, extensions: tuple[Extension, ...]) -> None:
+    """We support every GroupContext extension and meet its requirements, §13.4.
+
+    `listed` is what our leaf says. The value for GREASE in it is a claim that nothing stands behind (§13.5).
+    """
+    capabilities = Capabilities(
+        listed.versions,
+        listed.cipher_suites,
+        tuple(value for value in listed.extensions if value not in GREASE),
+        tuple(value for value in listed.proposals if value not in GREASE),
+        tuple(value for value in listed.credentials if value not in GREASE),
+    )
+    require_support("W12", capabilities, extensions)
