@@ -13,6 +13,7 @@ from crypto.mls.own_leaf import generate_leaf
 from crypto.mls.ratchet_tree import RatchetTree
 from crypto.mls.roster import roster_of
 from crypto.mls.rules import leaf as leaf_rules
+from crypto.mls.rules import welcome as welcome_rules
 from crypto.mls.rules.extensions import check_group_context_extensions
 from crypto.mls.state import GroupState, state_in_epoch
 from crypto.mls.tree_math import node_of
@@ -43,6 +44,7 @@ def generate_group_state(
     leaf_rules.l9_lifetime_of_sent_leaf(lifetime, config, now)
     check_group_context_extensions(extensions)
     leaf_rules.l3_requirements(leaf.capabilities, extensions)
+    welcome_rules.w12_we_support(leaf.capabilities, extensions)
 
     tree = RatchetTree.of_leaf(suite, leaf)
     context = GroupContext(ProtocolVersion.MLS10, suite.id, group_id, 0, tree.tree_hash, b"", extensions)

@@ -133,10 +133,10 @@ def circles(graph: dict[str, set[str]]) -> list[set[str]]:
     return sorted(map(set, found), key=sorted)
 
 
-def test_no_modules_of_crypto_import_each_other_in_a_circle() -> None:
-    """Not for the type checker alone either: who reads a module has read all that it builds on."""
+def crypto_graph() -> dict[str, set[str]]:
+    """Which modules of `crypto` each of them imports."""
     found = modules("crypto")
-    graph = {
+    return {
         name: {
             target
             for each in imports(name, module)
@@ -145,7 +145,23 @@ def test_no_modules_of_crypto_import_each_other_in_a_circle() -> None:
         }
         for name, module in found.items()
     }
-    assert circles(graph) == []
+
+
+def test_no_modules_of_crypto_import_each_other_in_a_circle() -> None:
+    """Not for the type checker alone either: who reads a module has read all that it builds on."""
+    assert circles(crypto_graph()) == []
+
+
+def test_what_is_on_the_wire_can_be_read_without_the_rules() -> None:
+    """Decoding any message pulls in neither a rule nor a tree."""
+    graph = crypto_graph()
+    read, ahead = set(), ["crypto.mls.mls_message"]
+    while ahead:
+        name = ahead.pop()
+        read.add(name)
+        ahead.extend(graph[name] - read)
+    assert "crypto.mls.key_package" in read
+    assert not [name for name in read if "ratchet_tree" in name or "rules" in name]
 
 
 def test_a_circle_is_found() -> None:

@@ -163,6 +163,25 @@ def test_l19_values_for_grease_are_types_like_any_other(kind: str, value: int) -
     assert_refused("W12", lambda: welcome_rules.w12_we_support(leaf.capabilities, (extensions[kind],)))
 
 
+@without_group("it is about to be made")
+def test_w12_nobody_founds_a_group_that_asks_for_grease() -> None:
+    """What its own leaf lists of it is a claim with nothing behind; joiners of ours would refuse the group."""
+    founder = person("founder", suite_of(1))
+    found = lambda: create_group(  # noqa: E731  # one line, twice
+        suite_of(1),
+        b"id",
+        founder.credential,
+        founder.signer,
+        lifetime=LIFETIME,
+        now=NOW,
+        extensions=(Extension(GREASE[0], b""),),
+        supported_extensions=(GREASE[0],),
+    )
+    assert_refused("W12", found)
+    with off(welcome_rules.w12_we_support):
+        found()
+
+
 @every_group
 def test_l19_leaves_full_of_grease_are_welcome(world: World) -> None:
     """As a joiner's, in a path, and in the tree that the joiner sees."""

@@ -28,6 +28,7 @@ from crypto.mls.proposals import (
 from crypto.mls.psk import ExternalPSK, ResumptionPSK, ResumptionPSKUsage
 from crypto.mls.rules import external as rules
 from crypto.mls.rules import message as message_rules
+from crypto.mls.rules import proposal_list as list_rules
 from crypto.mls.tree_math import node_of
 from crypto.mls.tree_nodes import LeafIndex
 from crypto.secret import Secret
@@ -325,3 +326,20 @@ def test_x10_psks_prove_what_the_members_ask_for(world: World) -> None:
     assert [member.credential for member in staged.removed] == [someone.credential] == [staged.sender.credential]
     with pytest.raises(RuleViolation, match="U10"):
         joining(world, world.person("joiner"), psks=(ExternalPSK(b"unknown"),))
+
+
+@open_groups(OPEN)
+def test_each_proposal_meets_the_judge_of_single_ones(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the joiner and at a member, with the sender that it has: there is one list of what a proposal must keep."""
+    judged: list[tuple[object, object]] = []
+    honest = list_rules.check_single
+    monkeypatch.setattr(list_rules, "check_single", lambda *given: (judged.append(given[2:]), honest(*given))[1])
+    pending = joining(world, world.person("person 1"), removes=world.leaf("person 1"))
+    by_joiner = [*judged]
+    judged.clear()
+    accepted(judge(world), pending.message)
+    assert by_joiner == judged
+    assert [(type(proposal), sender) for proposal, sender in judged] == [
+        (ExternalInit, NewMemberCommitSender()),
+        (Remove, NewMemberCommitSender()),
+    ]
