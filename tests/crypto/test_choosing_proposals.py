@@ -209,6 +209,20 @@ def test_c10_whatever_the_flood_is_made_of_it_costs_a_bounded_number_of_attempts
     assert len(attempts) <= proposal_list.ATTEMPTS_MAX + 3
 
 
+def test_of_what_is_invalid_by_itself_nothing_is_looked_for(attempts: list[int]) -> None:
+    world = world_of(suite_of(1), 3)
+    odd: list[AnyProposal] = [clashing_with_the_group(world, number) for number in range(20)]
+    state = flooded(world["person 0"].state, odd)
+    own = [proposal_list.check_proposal(state, Remove(LeafIndex(2)), state.own_leaf, None, NOW)] * 2
+    attempts.clear()
+    assert_refused("Q4", lambda: proposal_list.choose_proposals(state, own, no_psks, NOW))
+    assert len(attempts) == 2
+
+
+def test_as_many_attempts_as_are_made() -> None:
+    assert proposal_list.ATTEMPTS_MAX == 48
+
+
 @pytest.mark.parametrize("how", ["an expired one", "by a key of another use"])
 def test_an_add_that_goes_nowhere_keeps_no_other_out(how: str) -> None:
     world = world_of(suite_of(1), 3)

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from crypto.mls.extensions import GREASE, Extension, ExtensionType, RequiredCapabilities
-from crypto.mls.group import ReceivedProposal, verify_group_info, verify_key_package
+from crypto.mls.group import ReceivedProposal, create_group, verify_group_info, verify_key_package
 from crypto.mls.group_info import sign_group_info
 from crypto.mls.headers import ProtocolVersion
 from crypto.mls.mls_message import decode_message, encode_message
@@ -37,7 +37,7 @@ from tests.crypto.forge import (
     values,
 )
 from tests.crypto.matrix import every_group, without_group
-from tests.crypto.world import NOW, World, person, won
+from tests.crypto.world import LIFETIME, NOW, World, person, won
 
 Extensions = tuple[Extension, ...]
 TWICE = (Extension(0xF123, b"1"), Extension(0xF123, b"2"))
