@@ -5,13 +5,15 @@ can open what the other sends: the keys of an epoch depend on all commits before
 message would never be read, and one that is read always agrees. What tells a fork from garbage is a statement that
 stands on its own: signed by the device, about one epoch of one chat, readable without the chat's keys. It goes
 
-- along with a message of the chat in its authenticated data, which is not encrypted: who cannot open the message reads
-  why; the first message of each epoch will do;
+- along with a message of the chat in its authenticated data, which the epoch's keys do not encrypt: who cannot open
+  the message reads why; the first message of each epoch will do;
 - inside the messages of another chat of the same people, or between the devices of one account: there a server that
   forks this chat, and lets no message cross, is noticed as well.
 
-It shows the server a hash of the epoch authenticator (RFC 9420 §8.7), which tells it no more than that two devices are
-in one epoch; and which device speaks, which the server knows from its session.
+In the clear it shows a hash of the epoch authenticator (RFC 9420 §8.7), which tells no more than that two devices are
+in one epoch; and which device speaks. The server knows that from its session, but its log does not hold it: a thief of
+the database would learn who sent. So beside a message it belongs under a key that both halves have and outsiders have
+not, an exporter secret (`Group.export`) of the epoch before; who came later hears of a fork in another chat.
 """
 
 from __future__ import annotations
