@@ -34,6 +34,10 @@ LISTS: dict[str, tuple[Any, int, bytes, bytes, bytes]] = {
 }
 
 
+def test_as_many_psks_as_all_read() -> None:
+    assert PSK_COUNT_MAX == 1_024
+
+
 @without_group("the codec knows no group")
 @pytest.mark.parametrize("name", LISTS)
 def test_c10_one_item_too_many(name: str) -> None:
