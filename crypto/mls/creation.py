@@ -43,7 +43,6 @@ def generate_group_state(
     leaf_rules.l11_total_lifetime(lifetime, config)
     leaf_rules.l9_lifetime_of_sent_leaf(lifetime, config, now)
     check_group_context_extensions(extensions)
-    leaf_rules.l3_requirements(leaf.capabilities, extensions)
     welcome_rules.w12_we_support(leaf.capabilities, extensions)
 
     tree = RatchetTree.of_leaf(suite, leaf)

@@ -23,6 +23,7 @@ from crypto.mls.group import create_group, external_join, generate_key_package
 from crypto.mls.proposals import ProposalType
 from crypto.mls.rules import extensions as extension_rules
 from crypto.mls.rules import leaf as rules
+from crypto.mls.rules import welcome as welcome_rules
 from crypto.mls.tree_nodes import Lifetime
 from crypto.suites import SUITES, CipherSuite
 from tests.crypto.forge import REQUIRED, UNLISTED, Rule, assert_refused, assert_refused_with, off
@@ -99,7 +100,7 @@ def test_the_ids_are_those_of_the_table() -> None:
 @pytest.mark.parametrize(
     "rule, check, options",
     [
-        ("L3", rules.l3_requirements, {"extensions": (UNLISTED,)}),
+        ("W12", welcome_rules.w12_we_support, {"extensions": (UNLISTED,)}),
         ("L9", rules.l9_lifetime_of_sent_leaf, {"lifetime": Lifetime(NOW + 2 * 3600, NOW + DAY_S)}),
         ("L9", rules.l9_lifetime_of_sent_leaf, {"lifetime": Lifetime(NOW - DAY_S, NOW - 2 * 3600)}),
         ("L11", rules.l11_total_lifetime, {"lifetime": Lifetime(NOW - 1, 2**64 - 1)}),
@@ -111,7 +112,7 @@ def test_the_ids_are_those_of_the_table() -> None:
         ("L18", extension_rules.l18_extension_types_unique, {"extensions": REQUIRED * 2}),
     ],
 )
-@pytest.mark.breaks("L3", "L9", "L11", "L17", "L18")
+@pytest.mark.breaks("W12", "L9", "L11", "L17", "L18")
 def test_a_group_that_we_create(belongs: CipherSuite, rule: str, check: Rule, options: dict[str, object]) -> None:
     founder = person("founder", belongs)
 
