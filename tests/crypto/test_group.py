@@ -322,7 +322,7 @@ def test_a_creator_checks_its_own_leaf() -> None:
         )
     with pytest.raises(RuleViolation, match="L11"):
         create_group(suite_of(1), b"id", someone.credential, someone.signer, lifetime=Lifetime(0, 2**40), now=NOW)
-    with pytest.raises(RuleViolation, match="L3"):
+    with pytest.raises(RuleViolation, match="W12"):
         create_group(
             suite_of(1),
             b"id",
