@@ -14,7 +14,7 @@ from crypto.suites import CipherSuite
 from crypto.wire import Select, Uint, Uint16, Uint64, encode, struct, variant
 
 PSK_COUNT_MAX = 1_024
-"""The most PSKs in one commit: as many as it may have proposals. PSKLabel could count to 2**16 - 1."""
+"""The most PSKs that a Welcome names, and that we commit at once. PSKLabel could count to 2**16 - 1."""
 
 
 class PSKType(IntEnum):
